@@ -138,7 +138,7 @@ impl CutoverCertificate {
         let Times { started, fenced, drained, verified, decided } = self.times;
         for (name, at) in [
             (message!("cutover-step-started"), started),
-            (message!("cutover-certificate-fenced"), fenced),
+            (message!("cutover-step-fenced"), fenced),
             (message!("cutover-step-drained"), drained),
             (message!("cutover-step-verified"), verified),
             (message!("cutover-certificate-decided"), decided),

@@ -4,6 +4,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::error::{Kind, Result};
+use crate::language::{Message, message};
 use crate::model::change::Table;
 use crate::model::names::qualified;
 use crate::postgres::Database;
@@ -18,7 +19,7 @@ pub struct Attribution {
     /// How many active bindings of active users match; the first of them counts.
     pub matching_bindings: u64,
     /// Why the lead belongs to nobody.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Message>,
     /// The targetologist's name and the binding's `utm_source`, where values were asked for.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub values: Option<AttributionValues>,
@@ -63,9 +64,9 @@ pub async fn of_lead(traffic: Database<'_>, lead: Uuid, with_values: bool) -> Re
     let credited = is_active(first);
     let reason = match (credited, first.get::<_, bool>(4), first.get::<_, Option<Uuid>>(0)) {
         (true, ..) => None,
-        (false, true, _) => Some("the lead has no utm_source"),
-        (false, false, None) => Some("no binding has the lead's utm_source and funnel"),
-        (false, false, Some(_)) => Some("the binding, or its targetologist, is not active"),
+        (false, true, _) => Some(message!("explain-no-source")),
+        (false, false, None) => Some(message!("explain-no-binding")),
+        (false, false, Some(_)) => Some(message!("explain-inactive")),
     };
     Ok(Some(Attribution {
         targetologist_id: first.get::<_, Option<Uuid>>(0).filter(|_| credited),

@@ -3,6 +3,7 @@
 use bytestring::ByteString;
 use serde::Serialize;
 
+use crate::language::Message;
 use crate::mapping::inverse::TrafficImage;
 use crate::mapping::{Limits, Origin, Rejection, TableMapping, Target};
 use crate::model::change::Row;
@@ -21,7 +22,7 @@ pub struct ColumnExplanation {
     /// where one of the two rows is missing.
     pub equal: Option<bool>,
     /// Why the values differ.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Message>,
     /// Why the mapping changed the value: the conversion note.
     pub note: Option<String>,
     /// The values, where values were asked for.

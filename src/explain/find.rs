@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::asked::Asked;
 use super::sides::{STATEMENT_LIMIT, Sides};
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::mapping::TableMapping;
 use crate::model::change::{Table, lead};
 use crate::model::side::Side;
@@ -25,7 +26,7 @@ pub struct Found {
     /// Whether more than [`MOST`] leads match.
     pub has_more: bool,
     /// Where the search was given up.
-    pub given_up: Vec<String>,
+    pub given_up: Vec<Message>,
 }
 
 /// PostgreSQL's form of [`normalized_phone`](crate::mapping::values::normalized_phone), as migration 031 uses it.
@@ -69,12 +70,8 @@ pub async fn find(sides: &Sides, mapping: &TableMapping, asked: &Asked) -> Resul
     Ok(found)
 }
 
-fn given_up(side: Side) -> String {
-    format!(
-        "the search on {} took longer than {} s, because no index serves it: ask by the lead's id",
-        side.name(),
-        STATEMENT_LIMIT.as_secs()
-    )
+fn given_up(side: Side) -> Message {
+    message!("explain-given-up", side = side, seconds = STATEMENT_LIMIT.as_secs())
 }
 
 /// Nothing without a database.

@@ -35,6 +35,7 @@ pub use verdict::{Verdict, all_right};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::landing::{catalog, reading};
+use crate::language::{Message, message};
 use crate::mapping::{Limits, Mapping};
 use crate::model::change::{Row, Table};
 use crate::model::side::Side;
@@ -64,7 +65,7 @@ pub struct Explanation {
     /// Whether more than 20 leads match.
     pub has_more: bool,
     /// Searches that were given up, and databases that do not answer.
-    pub incomplete: Vec<String>,
+    pub incomplete: Vec<Message>,
     /// One error for each database that could not be read.
     #[serde(skip)]
     pub failures: Vec<Error>,
@@ -75,7 +76,7 @@ pub struct Explanation {
 pub struct LeadExplanation {
     pub id: Uuid,
     pub verdict: Verdict,
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Message>,
     /// `null` where Landing has no such row, or does not answer.
     pub landing: Option<LandingFacts>,
     /// `null` where Traffic has no such row, or does not answer.
@@ -115,7 +116,7 @@ pub async fn explain(config: &Config, question: &Question) -> Result<Explanation
         leads.push(Box::pin(reader.explain(id)).await?);
     }
     let system_of_record = sides.traffic().map(|_| source);
-    let silent = sides.failures.iter().map(|(side, _)| format!("the {side} does not answer"));
+    let silent = sides.failures.iter().map(|(side, _)| silent(*side));
     let incomplete = silent.chain(found.given_up).collect();
     let is_finished = stream.finished_at.is_some();
     // After the finish Landing may be gone for good.
@@ -129,6 +130,11 @@ pub async fn explain(config: &Config, question: &Question) -> Result<Explanation
         failures: failures.map(|(_, error)| error).collect(),
         stream,
     })
+}
+
+/// What [`Explanation::incomplete`] says of a database that does not answer.
+pub fn silent(side: Side) -> Message {
+    message!("explain-silent", side = side)
 }
 
 /// Reads leads one after the other.

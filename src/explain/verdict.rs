@@ -7,6 +7,7 @@ use super::LeadExplanation;
 use super::facts::Born;
 use super::sides::StreamPosition;
 use crate::compare::{RowState, SettledRow};
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::quarantine::{QuarantinedRow, ReverseQuarantinedRow};
@@ -55,26 +56,24 @@ impl Verdict {
         )
     }
 
-    pub fn in_words(self) -> &'static str {
+    pub fn in_words(self) -> Message {
         match self {
-            Verdict::Equal => "equal",
-            Verdict::TouchedOnTraffic => "equal, and touched on Traffic",
-            Verdict::ChangedOnTraffic => "changed on Traffic",
-            Verdict::TrafficOnly => "on Traffic only",
-            Verdict::Finished => "on Traffic; the move is finished",
-            Verdict::Different => "DIFFERENT",
-            Verdict::Missing => "MISSING",
-            Verdict::Extra => "EXTRA",
-            Verdict::Quarantined => "IN QUARANTINE",
-            Verdict::OnItsWay => "ON ITS WAY",
-            Verdict::NotCopied => "NOT COPIED YET",
-            Verdict::Gone => "GONE from both sides",
-            Verdict::Unknown => "NOT KNOWN",
+            Verdict::Equal => message!("explain-verdict-equal"),
+            Verdict::TouchedOnTraffic => message!("explain-verdict-touched"),
+            Verdict::ChangedOnTraffic => message!("explain-verdict-changed"),
+            Verdict::TrafficOnly => message!("explain-verdict-traffic-only"),
+            Verdict::Finished => message!("explain-verdict-finished"),
+            Verdict::Different => message!("explain-verdict-different"),
+            Verdict::Missing => message!("explain-verdict-missing"),
+            Verdict::Extra => message!("explain-verdict-extra"),
+            Verdict::Quarantined => message!("explain-verdict-quarantined"),
+            Verdict::OnItsWay => message!("explain-verdict-on-its-way"),
+            Verdict::NotCopied => message!("explain-verdict-not-copied"),
+            Verdict::Gone => message!("explain-verdict-gone"),
+            Verdict::Unknown => message!("explain-verdict-unknown"),
         }
     }
 }
-
-const METADATA: &str = "changed on Traffic: stays until Landing sends metadata again";
 
 /// What the verdict on a lead depends on beside the lead.
 #[derive(Clone, Copy)]
@@ -100,13 +99,13 @@ impl LeadExplanation {
         }
     }
 
-    fn verdict_and_reasons(&self, in_which: Circumstances<'_>) -> (Verdict, Vec<String>) {
+    fn verdict_and_reasons(&self, in_which: Circumstances<'_>) -> (Verdict, Vec<Message>) {
         let Circumstances { source, stream, both_answer, lead } = in_which;
         if let Some(at) = &stream.finished_at {
-            let why = format!("nothing is carried to Landing any more, since {at}");
+            let why = message!("explain-finished-since", at = at);
             return match (&self.traffic, &self.landing) {
                 (Some(_), _) => (Verdict::Finished, vec![why]),
-                (None, Some(_)) => (Verdict::Extra, vec!["on Landing, not on Traffic".to_owned(), why]),
+                (None, Some(_)) => (Verdict::Extra, vec![message!("explain-on-landing-only"), why]),
                 (None, None) => self.on_one_side(source, &RowState::NotCarried),
             };
         }
@@ -115,14 +114,14 @@ impl LeadExplanation {
             return (Verdict::Quarantined, waiting);
         }
         if !both_answer {
-            return (Verdict::Unknown, vec!["a database does not answer: the sides are not compared".into()]);
+            return (Verdict::Unknown, vec![message!("explain-not-compared")]);
         }
         if !stream.has_copied() && self.landing.is_some() {
             let why = match stream.state {
-                Some(_) => "a copy is under way: rows are compared when it is complete",
-                None => "nothing has been copied yet: `leadbridge run` copies",
+                Some(_) => message!("explain-copy-under-way"),
+                None => message!("explain-nothing-copied"),
             };
-            return (Verdict::NotCopied, vec![why.to_owned()]);
+            return (Verdict::NotCopied, vec![why]);
         }
         let Some(lead) = lead else {
             return self.on_one_side(source, &RowState::NotCarried);
@@ -143,7 +142,7 @@ impl LeadExplanation {
     }
 
     /// The rows of the lead that wait in the quarantine of the direction.
-    fn waiting(&self, source: Side) -> Vec<String> {
+    fn waiting(&self, source: Side) -> Vec<Message> {
         match source {
             Side::Landing => {
                 let waiting = self.records.quarantine.iter().filter(|row| !row.discarded);
@@ -151,7 +150,14 @@ impl LeadExplanation {
                     let (table, id) = (self.named(&row.table), row.row_id);
                     let tries = tries(row.since, row.last_attempt, row.attempts);
                     let why = with_code(&row.message, &row.sqlstate);
-                    format!("{table} {id}: {why}; {tries}; `leadbridge quarantine show {}`", row.id)
+                    message!(
+                        "explain-waiting",
+                        table = table,
+                        id = id,
+                        why = why,
+                        tries = tries,
+                        entry = row.id.to_string()
+                    )
                 };
                 waiting.map(line).collect()
             }
@@ -159,7 +165,8 @@ impl LeadExplanation {
                 let line = |row: &ReverseQuarantinedRow| {
                     let tries = tries(row.since, row.last_attempt, row.attempts);
                     let why = with_code(&row.message, &row.sqlstate);
-                    format!("Landing does not take {} {}: {why}; {tries}", row.table, row.row_id)
+                    let (table, id) = (row.table.to_string(), row.row_id);
+                    message!("explain-waiting-reverse", table = table, id = id, why = why, tries = tries)
                 };
                 self.records.reverse_quarantine.iter().map(line).collect()
             }
@@ -172,75 +179,73 @@ impl LeadExplanation {
         of.map_or(label, |children| children.table.as_str())
     }
 
-    fn on_one_side(&self, source: Side, state: &RowState) -> (Verdict, Vec<String>) {
+    fn on_one_side(&self, source: Side, state: &RowState) -> (Verdict, Vec<Message>) {
         let (from, to) = match source {
-            Side::Landing => ("Landing", "Traffic"),
-            Side::Traffic => ("Traffic", "Landing"),
+            Side::Landing => (Side::Landing, Side::Traffic),
+            Side::Traffic => (Side::Traffic, Side::Landing),
         };
         let given_up = self.records.quarantine.iter().any(|row| row.row_id == self.id && row.discarded);
         let passed = match given_up {
-            true => {
-                "an operator discarded the lead from quarantine: it arrives with its next change".to_owned()
-            }
-            false => format!("the stream has passed every change of the lead on {from}"),
+            true => message!("explain-discarded"),
+            false => message!("explain-passed", from = from),
         };
         match state {
             RowState::Equal => (Verdict::Equal, Vec::new()),
-            RowState::Touched => {
-                let why =
-                    "Traffic's trigger stamped `updated_at`; Landing's next change brings back Landing's";
-                (Verdict::TouchedOnTraffic, vec![why.to_owned()])
-            }
+            RowState::Touched => (Verdict::TouchedOnTraffic, vec![message!("explain-touched")]),
             RowState::Changed(columns) => {
-                (Verdict::ChangedOnTraffic, vec![format!("{}: {METADATA}", columns.join(", "))])
+                let columns = Message::verbatim(columns.join(", "));
+                let why = Message::joined([columns, message!("explain-metadata")], ": ");
+                (Verdict::ChangedOnTraffic, vec![why])
             }
             RowState::Different(columns) => (Verdict::Different, self.difference(source, columns, passed)),
             RowState::Missing if self.traffic.is_some() && self.landing.is_some() => {
-                let why = "Traffic has a lead of its own under Landing's id: see docs/imports.md";
-                (Verdict::Different, vec![why.to_owned(), passed])
+                (Verdict::Different, vec![message!("explain-own-lead"), passed])
             }
-            RowState::Missing => (Verdict::Missing, vec![format!("on {from}, not on {to}: {passed}")]),
-            RowState::Extra => (Verdict::Extra, vec![format!("on {to}, not on {from}: {passed}")]),
+            RowState::Missing => (
+                Verdict::Missing,
+                vec![message!("explain-on-one-side", from = from, to = to, passed = passed)],
+            ),
+            RowState::Extra => {
+                (Verdict::Extra, vec![message!("explain-on-one-side", from = to, to = from, passed = passed)])
+            }
             RowState::Refused => {
-                let why = self.refusal.clone().unwrap_or_else(|| "Traffic's columns cannot hold it".into());
+                let why =
+                    self.refusal.as_ref().map_or_else(|| message!("explain-refused"), Message::verbatim);
                 (Verdict::Different, vec![why, passed])
             }
             RowState::NotCarried => self.not_carried(),
         }
     }
 
-    fn not_carried(&self) -> (Verdict, Vec<String>) {
+    fn not_carried(&self) -> (Verdict, Vec<Message>) {
         let Some(traffic) = &self.traffic else {
-            return (Verdict::Gone, vec!["only leadbridge's records name the lead".into()]);
+            return (Verdict::Gone, vec![message!("explain-records-only")]);
         };
         let why = match traffic.born {
-            Born::Traffic => "made by Traffic's own code: it never goes to Landing",
-            Born::ThroughLandingsNames => {
-                "born on Traffic through Landing's names: it goes to Landing after a cutover, when it changes"
-            }
-            Born::Landing => "it came from Landing",
+            Born::Traffic => message!("explain-made-by-traffic"),
+            Born::ThroughLandingsNames => message!("explain-made-through-names"),
+            Born::Landing => message!("explain-came-from-landing"),
         };
-        (Verdict::TrafficOnly, vec![why.to_owned()])
+        (Verdict::TrafficOnly, vec![why])
     }
 
     fn difference(
         &self,
         source: Side,
         columns: &[std::borrow::Cow<'static, str>],
-        passed: String,
-    ) -> Vec<String> {
+        passed: Message,
+    ) -> Vec<Message> {
         let columns = columns.join(", ");
         match source {
-            Side::Landing if self.is_later_on_traffic() => vec![format!(
-                "{columns}: changed on Traffic since; Landing's values come back with Landing's next change of the \
-                 lead, or with `leadbridge verify --repair`"
-            )],
+            Side::Landing if self.is_later_on_traffic() => vec![message!("explain-later", columns = columns)],
             Side::Landing => vec![
-                format!("Traffic differs in {columns}"),
+                message!("explain-differs", side = Side::Traffic, columns = columns),
                 passed,
-                "`leadbridge verify --repair`, with the daemon stopped, writes Landing's values".to_owned(),
+                message!("explain-repair"),
             ],
-            Side::Traffic => vec![format!("Landing differs in {columns}"), passed],
+            Side::Traffic => {
+                vec![message!("explain-differs", side = Side::Landing, columns = columns), passed]
+            }
         }
     }
 
@@ -251,25 +256,30 @@ impl LeadExplanation {
         landing.zip(traffic).is_some_and(|(landing, traffic)| traffic > landing)
     }
 
-    fn children_reasons(&self, in_which: Circumstances<'_>) -> Vec<String> {
+    fn children_reasons(&self, in_which: Circumstances<'_>) -> Vec<Message> {
         let reason = |children: &super::children::ChildrenExplanation| {
             let count = |wanted: fn(&RowState) -> bool| {
                 let states = children.rows.iter().filter_map(|row| row.state.as_ref());
                 states.filter(|state| wanted(state)).count()
             };
-            let counts = [
-                (count(|state| *state == RowState::Missing), "missing"),
-                (count(|state| *state == RowState::Extra), "extra"),
-                (count(|state| matches!(state, RowState::Different(_))), "different"),
-                (count(|state| *state == RowState::Refused), "too long for Traffic"),
+            let [missing, extra, different, refused] = [
+                count(|state| *state == RowState::Missing),
+                count(|state| *state == RowState::Extra),
+                count(|state| matches!(state, RowState::Different(_))),
+                count(|state| *state == RowState::Refused),
             ];
-            let counts = counts.iter().filter(|(count, _)| *count > 0);
-            let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
-            let way = match children.is_on_its_way() {
-                true => format!("; {}", on_its_way(in_which.stream, in_which.source)),
-                false => String::new(),
-            };
-            format!("{}: {} of {} rows{way}", children.table, counts.join(", "), children.rows.len())
+            let counts = [
+                (missing, message!("explain-count-missing", count = missing)),
+                (extra, message!("explain-count-extra", count = extra)),
+                (different, message!("explain-count-different", count = different)),
+                (refused, message!("explain-count-refused", count = refused)),
+            ];
+            let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(_, what)| what);
+            let (table, rows) = (&children.table, children.rows.len());
+            let counts = Message::joined(counts, ", ");
+            let found = message!("explain-children", table = table, counts = counts, rows = rows);
+            let way = children.is_on_its_way().then(|| on_its_way(in_which.stream, in_which.source));
+            Message::joined([Some(found), way].into_iter().flatten(), "; ")
         };
         self.children.iter().filter(|children| children.differences() > 0).map(reason).collect()
     }
@@ -280,41 +290,39 @@ fn with_code(message: &str, sqlstate: &str) -> String {
     if message.contains(sqlstate) { message.to_owned() } else { format!("{message} (SQLSTATE {sqlstate})") }
 }
 
-fn tries(since: Timestamp, last: Timestamp, attempts: i32) -> String {
+fn tries(since: Timestamp, last: Timestamp, attempts: i32) -> Message {
     match attempts {
-        1 => format!("once, at {since}"),
-        _ => format!("{attempts} times since {since}, last at {last}"),
+        1 => message!("explain-tried-once", since = since),
+        _ => message!("explain-tried", attempts = attempts, since = since, last = last),
     }
 }
 
-fn on_its_way(stream: &StreamPosition, source: Side) -> String {
-    let from = source.name();
-    let at = stream.applied_lsn.map_or_else(|| "nowhere yet".to_owned(), |at| format!("at {at}"));
-    let behind = stream.source_lsn.map_or_else(String::new, |lsn| format!(", {from} at {lsn}"));
+fn on_its_way(stream: &StreamPosition, source: Side) -> Message {
+    let at = match stream.applied_lsn {
+        Some(at) => message!("explain-stream-at", position = at),
+        None => message!("explain-stream-nowhere"),
+    };
+    let behind = stream.source_lsn.map(|lsn| message!("explain-source-at", side = source, position = lsn));
+    let position = Message::joined([Some(at), behind].into_iter().flatten(), ", ");
     match stream.running {
-        Some(false) => format!("no daemon streams: start `leadbridge run` (the stream is {at}{behind})"),
-        _ => format!("a change of {from} may not have been applied yet (the stream is {at}{behind})"),
+        Some(false) => message!("explain-no-daemon", position = position),
+        _ => message!("explain-not-applied", from = source, position = position),
     }
 }
 
-fn column_reason(
-    column: &str,
-    in_which: Circumstances<'_>,
-    is_quarantined: bool,
-    is_later: bool,
-) -> &'static str {
+fn column_reason(column: &str, in_which: Circumstances<'_>, is_quarantined: bool, is_later: bool) -> Message {
     let has = |columns: &[std::borrow::Cow<'static, str>]| columns.iter().any(|name| name == column);
     match in_which.lead.map(|lead| (&lead.state, lead.on_its_way)) {
-        _ if is_quarantined => "the lead is in quarantine",
-        Some((_, true)) => "a change may be on its way",
-        Some((RowState::Changed(columns), _)) if has(columns) => METADATA,
+        _ if is_quarantined => message!("explain-column-quarantined"),
+        Some((_, true)) => message!("explain-column-on-its-way"),
+        Some((RowState::Changed(columns), _)) if has(columns) => message!("explain-metadata"),
         Some((RowState::Equal | RowState::Touched, _)) if in_which.source == Side::Traffic => {
-            "Traffic's value has no place on Landing"
+            message!("explain-column-no-place")
         }
-        Some((RowState::Touched, _)) => "stamped by Traffic's trigger",
-        Some((RowState::Equal, _)) => "changed while the lead was read",
-        _ if is_later => "changed on Traffic since",
-        _ => "not as the mapping makes it, although the stream has passed",
+        Some((RowState::Touched, _)) => message!("explain-column-stamped"),
+        Some((RowState::Equal, _)) => message!("explain-column-meanwhile"),
+        _ if is_later => message!("explain-column-later"),
+        _ => message!("explain-column-differs"),
     }
 }
 

@@ -24,6 +24,7 @@ enum Content {
     Verbatim(String),
     Joined { parts: Vec<Content>, separator: Cow<'static, str> },
     Indented { text: Box<Content>, by: usize },
+    Unbroken(Box<Content>),
 }
 
 /// A message in JSON for another process, which gives the text in its reader's language.
@@ -73,6 +74,11 @@ impl Message {
         Message(Content::Indented { text: Box::new(self.0), by })
     }
 
+    /// The message with no-break spaces, so that it stays on one line.
+    pub fn unbroken(self) -> Self {
+        Message(Content::Unbroken(Box::new(self.0)))
+    }
+
     /// The text for a reader of this language. A text that is missing there is given in English, and one that is
     /// missing in English too as its id; the tests make sure that neither happens.
     pub fn in_language(&self, language: Language) -> String {
@@ -89,6 +95,7 @@ impl Content {
                 let texts: Vec<String> = parts.iter().map(|part| part.made(text)).collect();
                 texts.join(separator)
             }
+            Content::Unbroken(content) => content.made(text).replace(' ', "\u{a0}"),
             Content::Indented { text: content, by } => {
                 let lines = content.made(text);
                 let lines: Vec<String> = lines.split('\n').map(|line| format!("{:by$}{line}", "")).collect();

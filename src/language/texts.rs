@@ -46,7 +46,9 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "commands",
     "verify",
     "finish",
-    "migrate"
+    "migrate",
+    "watch",
+    "explain"
 ];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));

@@ -93,7 +93,7 @@ fn silence(words: Words) -> Markup {
             p data-when="ended" hidden { (said(message!("page-ended"))) " " (said(message!("page-lost-old"))) }
             p data-when="refused" hidden { (said(message!("page-refused"))) " " (said(message!("page-lost-old"))) }
         }
-        p id="since" class="note" hidden data-title=(said(message!("page-lost-title"))) {
+        p id="since" class="note" hidden data-title=(said(message!("figures-no-answer"))) {
             (said(message!("page-lost-since"))) " " strong id="since-clock" {} " (" span id="since-age" {} ")"
         }
         p id="announce" class="unseen" role="status" {}

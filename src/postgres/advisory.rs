@@ -139,7 +139,7 @@ impl Holder {
             application.map(|application| message!("postgres-holder-application", application = application));
         let client =
             self.client.as_ref().map(|client| message!("postgres-session-address", address = client));
-        let since = self.since.as_ref().map(|since| message!("postgres-session-since", since = since));
+        let since = self.since.as_ref().map(|since| message!("figures-since", since = since));
         Message::joined([Some(who), application, client, since].into_iter().flatten(), ", ")
     }
 }

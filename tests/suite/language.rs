@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use crate::cutover::CutoverSetup;
-use crate::testkit::{Bridge, Said, World, said, until, until_true};
+use crate::explain::{LEAD, RICH};
+use crate::finish::switched::switched;
+use crate::testkit::{Bridge, Said, World, landing, said, traffic, until, until_true};
 
 /// Runs a command with a variable of the locale.
 async fn in_locale(bridge: &Bridge, locale: &[(&str, &str)], arguments: &[&str]) -> Said {
@@ -108,6 +110,57 @@ async fn trouble_is_told_in_russian_and_counts_have_their_plural() {
         traffic.batch_execute(&sql).await.unwrap();
         let status = bridge.run(&["status", "--lang", "ru"]).await.out;
         assert!(status.contains(says), "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_verify_and_explain_speak_russian_and_their_json_stays_english() {
+    let world = World::new().await;
+    landing(&world, RICH).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    let planned = bridge.run(&["migrate", "--dry-run"]).await.out;
+    assert_translated(&planned, &bridge.run(&["migrate", "--dry-run", "--lang", "ru"]).await.out);
+    let verified = bridge.run(&["verify"]).await;
+    let russian = bridge.run(&["verify", "--lang", "ru"]).await;
+    assert_eq!((verified.code, russian.code), (0, 0), "{}", russian.out);
+    assert_translated(&verified.out, &russian.out);
+    assert!(russian.out.contains("Равно: на Traffic есть всё"), "{}", russian.out);
+    let explained = bridge.run(&["explain", LEAD, "--lang", "ru"]).await;
+    assert!(explained.out.starts_with(&format!("лид {LEAD}: одинаков\n")), "{}", explained.out);
+    for words in ["на Landing", "создан", "столбцы traffic_leads: одинаковых", "таргетолог: никто"]
+    {
+        assert!(explained.out.contains(words), "{words} is not in {}", explained.out);
+    }
+    assert!(explained.out.lines().all(|line| line.chars().count() <= 100), "{}", explained.out);
+    traffic(&world, "UPDATE traffic_leads SET phone = 'x'").await;
+    let differs = bridge.run(&["verify", "--wait", "0s", "--lang", "ru"]).await;
+    assert_eq!(differs.code, 1, "{}", differs.err);
+    assert!(differs.out.contains(&format!("landing_leads {LEAD}: отличаются phone")), "{}", differs.out);
+    assert!(differs.out.contains("НЕ РАВНО."), "{}", differs.out);
+    for command in [&["verify", "--json", "--wait", "0s"][..], &["explain", LEAD, "--json", "--wait", "0s"]] {
+        let said = bridge.run(&[command, &["--lang", "ru"]].concat()).await;
+        assert!(serde_json::from_str::<Value>(&said.out).is_ok(), "{}", said.out);
+        assert!(!has_cyrillic(&said.out) && !has_cyrillic(&said.err), "{}{}", said.out, said.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finish_says_its_plan_and_its_end_in_russian_and_its_question_without_a_terminal_in_english() {
+    let (_world, bridge) = switched(20).await;
+    let asked = bridge.run(&["finish", "--lang", "ru"]).await;
+    assert_eq!(asked.code, 64, "{}", asked.err);
+    assert!(!has_cyrillic(&asked.err) && asked.err.contains("This is the end of"), "{}", asked.err);
+    let done = bridge.run(&["finish", "--yes", "--lang", "ru"]).await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.err.contains("Это конец обратной репликации в "), "{}", done.err);
+    assert!(done.err.contains("слот leadbridge_reverse на Traffic: удалить"), "{}", done.err);
+    for words in ["Переезд завершён (", "Удалено или отобрано:", "Данные людей: "]
+    {
+        assert!(done.out.contains(words), "{words} is not in {}", done.out);
+    }
+    for line in done.out.lines().filter(|line| !line.contains("--") && !line.contains("\\copy")) {
+        assert!(english_words(line) < 4, "English in Russian: {line}");
     }
 }
 

@@ -1,20 +1,21 @@
 //! The lead's columns as text: what differs first, then each column whose rule has alternatives, then paragraphs of
 //! columns that have nothing to tell but their names.
 
-use super::text::{Page, shown};
+use super::page::Page;
 use crate::explain::{ColumnExplanation, LeadExplanation};
+use crate::language::{Message, message};
 
 pub(super) fn list(page: &mut Page, lead: &LeadExplanation, with_values: bool) {
     if lead.columns.is_empty() {
         return;
     }
     let count = |equal| lead.columns.iter().filter(|column| column.equal == equal).count();
-    let title = match (count(Some(true)), count(Some(false))) {
-        (0, 0) => "columns of traffic_leads: not compared".to_owned(),
-        (equal, 0) => format!("columns of traffic_leads: {equal} equal"),
-        (equal, different) => format!("columns of traffic_leads: {different} different, {equal} equal"),
+    let what = match (count(Some(true)), count(Some(false))) {
+        (0, 0) => message!("explain-row-not-compared"),
+        (equal, 0) => message!("explain-columns-equal", equal = equal),
+        (equal, different) => message!("explain-columns-different", different = different, equal = equal),
     };
-    page.section(&title);
+    page.section(&message!("explain-columns", what = what));
     for column in lead.columns.iter().filter(|column| column.equal == Some(false)) {
         line(page, column);
     }
@@ -22,7 +23,7 @@ pub(super) fn list(page: &mut Page, lead: &LeadExplanation, with_values: bool) {
     for column in others().filter(|column| paragraph(column, with_values).is_none()) {
         line(page, column);
     }
-    let mut paragraphs: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut paragraphs: Vec<(Message, Vec<&str>)> = Vec::new();
     for column in others() {
         let Some(title) = paragraph(column, with_values) else { continue };
         match paragraphs.iter_mut().find(|(known, _)| *known == title) {
@@ -31,7 +32,7 @@ pub(super) fn list(page: &mut Page, lead: &LeadExplanation, with_values: bool) {
         }
     }
     for (title, columns) in paragraphs {
-        page.wrapped(2, &format!("{title}: {}", columns.join(", ")));
+        page.said(2, &Message::joined([title, Message::verbatim(columns.join(", "))], ": "));
     }
     own(page, lead, with_values);
 }
@@ -41,16 +42,21 @@ fn is_plain(column: &ColumnExplanation) -> bool {
     column.rule.ends_with(", verbatim") || column.rule.contains("; null becomes ")
 }
 
+/// What the rule has done, or that it has nothing to work on.
+fn how(column: &ColumnExplanation) -> Message {
+    column.how.as_ref().map_or_else(|| message!("explain-no-row"), Message::verbatim)
+}
+
 /// The paragraph of a column that is not shown on a line of its own. Values need a line.
-fn paragraph(column: &ColumnExplanation, with_values: bool) -> Option<&str> {
+fn paragraph(column: &ColumnExplanation, with_values: bool) -> Option<Message> {
     if with_values || column.note.is_some() {
         return None;
     }
     match (&column.from, column.how.as_deref()) {
-        (Some(_), Some("verbatim")) if is_plain(column) => Some("verbatim"),
+        (Some(_), Some("verbatim")) if is_plain(column) => Some(how(column)),
         (Some(_), _) => None,
         // A lead of Traffic's own.
-        (None, how) => how.or(Some("no row on Landing")),
+        (None, _) => Some(how(column)),
     }
 }
 
@@ -60,33 +66,33 @@ fn line(page: &mut Page, column: &ColumnExplanation) {
         Some(false) => '≠',
         None => '·',
     };
-    let how = column.how.as_deref().unwrap_or("no row on Landing");
-    let origin = match (&column.from, how) {
-        (Some(from), "verbatim") => from.clone(),
-        (Some(from), how) => format!("{from}: {how}"),
-        (None, how) => how.to_owned(),
+    let origin = match (&column.from, column.how.as_deref()) {
+        (Some(from), Some("verbatim")) => Message::verbatim(from),
+        (Some(from), _) => Message::joined([Message::verbatim(from), how(column)], ": "),
+        (None, _) => how(column),
     };
-    page.line(&format!("  {mark} {:<26} {origin}", column.column));
-    if let Some(reason) = column.reason {
-        page.wrapped(6, reason);
+    page.line(&format!("  {mark} {:<26} {}", column.column, page.say(&origin)));
+    if let Some(reason) = &column.reason {
+        page.said(6, reason);
         if !is_plain(column) {
-            page.wrapped(6, &format!("rule: {}", column.rule));
+            page.said(6, &message!("explain-rule", rule = &column.rule));
         }
     }
     if let Some(note) = &column.note {
-        page.wrapped(6, &format!("note: {note}"));
+        page.said(6, &message!("explain-column-note", note = note));
     }
     let Some(values) = &column.values else { return };
-    let (given, held) = (shown(values.given.as_deref()), shown(values.on_traffic.as_deref()));
-    match column.equal {
-        Some(true) => page.line(&format!("      {held}")),
-        Some(false) => {
-            page.line(&format!("      mapping gives {given}"));
-            page.line(&format!("      Traffic has   {held}"));
-        }
+    let [given, held] = [&values.given, &values.on_traffic].map(|value| page.shown(value.as_deref()));
+    let (gives, holds) = (message!("explain-given", value = given), message!("explain-held", value = &held));
+    let lines = match column.equal {
+        Some(true) => vec![Message::verbatim(held)],
+        Some(false) => vec![gives, holds],
         // One of the rows is missing, or Traffic alone decides.
-        None if values.on_traffic.is_some() => page.line(&format!("      Traffic has   {held}")),
-        None => page.line(&format!("      mapping gives {given}")),
+        None if values.on_traffic.is_some() => vec![holds],
+        None => vec![gives],
+    };
+    for text in lines {
+        page.line(&format!("      {}", page.say(&text)));
     }
 }
 
@@ -96,11 +102,11 @@ fn own(page: &mut Page, lead: &LeadExplanation, with_values: bool) {
     if with_values {
         for own in &traffic.own_columns {
             let value = own.value.as_ref().and_then(|value| value.as_deref());
-            page.line(&format!("  · {:<26} Traffic's own", own.column));
-            page.line(&format!("      {}", shown(value)));
+            page.line(&format!("  · {:<26} {}", own.column, page.say(&message!("explain-row-own"))));
+            page.line(&format!("      {}", page.shown(value)));
         }
     } else if !traffic.own_columns.is_empty() {
         let own: Vec<&str> = traffic.own_columns.iter().map(|own| &*own.column).collect();
-        page.wrapped(2, &format!("no rule, Traffic's own: {}", own.join(", ")));
+        page.said(2, &message!("explain-own-columns", columns = own.join(", ")));
     }
 }

@@ -1,6 +1,7 @@
 //! `leadbridge explain`: one lead, end to end, as text or JSON.
 
 mod columns;
+mod page;
 mod text;
 
 use std::io::Read as _;
@@ -26,7 +27,7 @@ pub async fn run(config: &Config, arguments: &ExplainArguments, language: Langua
     if arguments.json {
         print_json(&found)?;
     } else {
-        print(&text::of(&found, arguments.values))?;
+        print(&text::of(&found, arguments.values, language))?;
     }
     Ok(match found.failures.first() {
         Some(error) => Exit::from(error),

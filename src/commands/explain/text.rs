@@ -1,24 +1,21 @@
 //! The answer as text for a terminal of 80 columns: the verdict first.
 
-use std::fmt::Write as _;
-
 use super::columns;
+use super::page::{Page, printable};
 use crate::compare::RowState;
 use crate::explain::{
     Attribution, Born, ChildExplanation, ChildrenExplanation, Explanation, LeadExplanation, StreamPosition,
+    silent,
 };
+use crate::language::{Language, Message, message};
 use crate::model::side::Side;
-
-const WIDTH: usize = 80;
+use crate::quarantine::RowLeftOnTraffic;
 
 /// Rows of a table that are listed even though all is well with them.
 const LISTED: usize = 20;
 
-/// Longest value that is shown whole, in characters.
-const SHOWN: usize = 200;
-
-pub fn of(found: &Explanation, with_values: bool) -> String {
-    let mut page = Page(String::new());
+pub fn of(found: &Explanation, with_values: bool, language: Language) -> String {
+    let mut page = Page::new(language);
     match &found.leads[..] {
         [] => nothing(&mut page, found),
         [lead] => {
@@ -28,93 +25,39 @@ pub fn of(found: &Explanation, with_values: bool) -> String {
         several => list(&mut page, several, found),
     }
     for what in &found.incomplete {
-        page.wrapped(0, &format!("incomplete: {what}"));
+        page.said(0, &message!("explain-incomplete", what = what));
     }
-    page.0
-}
-
-/// Lines of at most [`WIDTH`] characters, as far as words allow.
-pub(super) struct Page(pub String);
-
-impl Page {
-    pub fn line(&mut self, text: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{}", text.trim_end());
-    }
-
-    /// Wraps at spaces; every line is indented.
-    pub fn wrapped(&mut self, indent: usize, text: &str) {
-        let (mut line, margin) = (String::new(), " ".repeat(indent));
-        for word in text.split_whitespace() {
-            if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > WIDTH {
-                self.line(&format!("{margin}{line}"));
-                line.clear();
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        if !line.is_empty() {
-            self.line(&format!("{margin}{line}"));
-        }
-    }
-
-    pub fn section(&mut self, title: &str) {
-        self.line("");
-        self.wrapped(0, title);
-    }
-}
-
-/// A value for a terminal: on one line, without control characters, and cut where it is long.
-pub(super) fn shown(value: Option<&str>) -> String {
-    let Some(value) = value else { return "null".to_owned() };
-    let mut text: String = value.chars().take(SHOWN).map(printable).collect();
-    let count = value.chars().count();
-    if count > SHOWN {
-        let _ = write!(text, "… ({count} characters; --json shows all)");
-    }
-    format!("'{text}'")
-}
-
-/// Characters that steer a terminal, or the direction of writing, are shown and not obeyed.
-fn printable(c: char) -> String {
-    let steers = c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if steers { c.escape_unicode().to_string() } else { c.to_string() }
+    page.into_text()
 }
 
 fn nothing(page: &mut Page, found: &Explanation) {
-    let kind = match found.asked_by {
-        "id" => "id",
-        "phone" => "phone",
-        _ => "e-mail",
-    };
     let where_it_is_not = match found.incomplete.is_empty() {
-        true => "not on Landing, not on Traffic, not in quarantine",
-        false => "none was found where the search was complete",
+        true => message!("explain-nowhere"),
+        false => message!("explain-nowhere-searched"),
     };
-    page.line(&format!("no lead with this {kind}: {where_it_is_not}"));
-    let how = match found.asked_by {
-        "id" => return,
-        "phone" => {
-            "Phones are compared by their digits and + as typed: 8701… and +7701… are different numbers, so try the \
-             other form too."
-        }
-        _ => "E-mails are compared by their exact spelling, with the case of letters.",
-    };
-    page.wrapped(2, how);
+    let nothing = message!("explain-nothing", kind = found.asked_by, place = where_it_is_not);
+    page.line(&page.say(&nothing));
+    match found.asked_by {
+        "id" => {}
+        "phone" => page.said(2, &message!("explain-phones")),
+        _ => page.said(2, &message!("explain-emails")),
+    }
 }
 
 fn list(page: &mut Page, leads: &[LeadExplanation], found: &Explanation) {
-    let more = if found.has_more { "more than " } else { "" };
-    page.line(&format!("{more}{} leads match, the oldest first:", leads.len()));
+    let count = leads.len();
+    let title = match found.has_more {
+        true => message!("explain-leads-more", count = count),
+        false => message!("explain-leads", count = count),
+    };
+    page.line(&page.say(&title));
     for lead in leads {
         let created = lead.landing.as_ref().and_then(|facts| facts.created_at.as_deref());
         let created = created.or(lead.traffic.as_ref().and_then(|facts| facts.created_at.as_deref()));
-        page.line(&format!("  {}  {:<20}  {}", lead.id, seconds(created), lead.verdict.in_words()));
+        let verdict = page.say(&lead.verdict.in_words());
+        page.line(&format!("  {}  {:<20}  {verdict}", lead.id, seconds(created)));
     }
-    page.wrapped(0, "Ask for one of them by its id: `leadbridge explain ID`.");
+    page.said(0, &message!("explain-ask-one"));
 }
 
 /// A moment without the fraction of its seconds.
@@ -124,9 +67,10 @@ fn seconds(at: Option<&str>) -> String {
 }
 
 fn headline(page: &mut Page, lead: &LeadExplanation) {
-    page.line(&format!("lead {}: {}", lead.id, lead.verdict.in_words()));
+    let headline = message!("explain-lead", id = lead.id, verdict = lead.verdict.in_words());
+    page.line(&page.say(&headline));
     for reason in &lead.reasons {
-        page.wrapped(2, reason);
+        page.said(2, reason);
     }
 }
 
@@ -138,217 +82,231 @@ fn one(page: &mut Page, lead: &LeadExplanation, found: &Explanation, with_values
         rows(page, children);
     }
     if let Some(attribution) = &lead.attribution {
-        page.section(&format!("targetologist: {}", credited(attribution)));
+        let who = credited(page, attribution);
+        page.section(&message!("explain-credit", who = who));
     }
     records(page, lead);
 }
 
 fn where_it_is(page: &mut Page, lead: &LeadExplanation, found: &Explanation) {
     let (landing, traffic) = (lead.landing.as_ref(), lead.traffic.as_ref());
-    let silent = |side: Side| found.incomplete.iter().any(|what| what.contains(&side.to_string()));
-    let there = |is_there: bool, side| match (is_there, silent(side)) {
-        (true, _) => "yes",
-        (false, true) => "does not answer",
-        (false, false) => "no",
+    let there = |is_there: bool, side| match (is_there, found.incomplete.contains(&silent(side))) {
+        (true, _) => message!("explain-yes"),
+        (false, true) => message!("explain-no-answer"),
+        (false, false) => message!("explain-no"),
     };
-    let mut row = |name: &str, landing: Option<&str>, traffic: Option<&str>| {
-        page.line(&format!("  {name:<13} {:<29} {}", landing.unwrap_or("-"), traffic.unwrap_or("-")));
+    let on = |side| message!("figures-on", side = side);
+    let mut row = |name: Message, values: [Option<Message>; 2]| {
+        let name = page.say(&name);
+        let [landing, traffic] =
+            values.map(|value| value.map_or_else(|| "-".to_owned(), |value| page.say(&value)));
+        page.line(&format!("  {name:<13} {landing:<29} {traffic}"));
     };
-    row("", Some("on Landing"), Some("on Traffic"));
-    row(
-        "there",
-        Some(there(landing.is_some(), Side::Landing)),
-        Some(there(traffic.is_some(), Side::Traffic)),
+    let times = |landing: Option<&String>, traffic: Option<&String>| {
+        [landing, traffic].map(|at| at.map(Message::verbatim))
+    };
+    row(Message::verbatim(""), [Some(on(Side::Landing)), Some(on(Side::Traffic))]);
+    let is_there =
+        [there(landing.is_some(), Side::Landing), there(traffic.is_some(), Side::Traffic)].map(Some);
+    row(message!("explain-there"), is_there);
+    let created = times(
+        landing.and_then(|facts| facts.created_at.as_ref()),
+        traffic.and_then(|facts| facts.created_at.as_ref()),
     );
-    row(
-        "created",
-        landing.and_then(|facts| facts.created_at.as_deref()),
-        traffic.and_then(|facts| facts.created_at.as_deref()),
+    row(message!("explain-created"), created);
+    let changed = times(
+        landing.and_then(|facts| facts.updated_at.as_ref()),
+        traffic.and_then(|facts| facts.updated_at.as_ref()),
     );
-    row(
-        "last changed",
-        landing.and_then(|facts| facts.updated_at.as_deref()),
-        traffic.and_then(|facts| facts.updated_at.as_deref()),
+    row(message!("explain-last-changed"), changed);
+    let committed = times(
+        landing.and_then(|facts| facts.committed_at.as_ref()),
+        traffic.and_then(|facts| facts.committed_at.as_ref()),
     );
-    let committed = (
-        landing.and_then(|facts| facts.committed_at.as_deref()),
-        traffic.and_then(|facts| facts.committed_at.as_deref()),
-    );
-    if committed != (None, None) {
-        row("committed", committed.0, committed.1);
+    if committed != [None, None] {
+        row(message!("explain-committed"), committed);
     }
-    if let Some(at) = traffic.and_then(|facts| facts.landing_synced_at.as_deref()) {
-        row("from Landing", None, Some(at));
+    if let Some(at) = traffic.and_then(|facts| facts.landing_synced_at.as_ref()) {
+        row(message!("explain-from-landing"), times(None, Some(at)));
     }
     let born = match traffic.map(|facts| facts.born) {
-        Some(Born::Landing) => "on Landing",
-        Some(Born::ThroughLandingsNames) => "on Traffic, through Landing's names",
-        Some(Born::Traffic) => "on Traffic, by Traffic's own code",
-        None if landing.is_some() => "on Landing",
-        None => "not known",
+        Some(Born::Landing) => on(Side::Landing),
+        Some(Born::ThroughLandingsNames) => message!("explain-born-through-names"),
+        Some(Born::Traffic) => message!("explain-born-traffic"),
+        None if landing.is_some() => on(Side::Landing),
+        None => message!("figures-not-known"),
     };
-    page.line(&format!("  {:<13} {born}", "born"));
-    page.line(&format!("  {:<13} {}", "writes go to", system_of_record(found)));
     let stream = match found.system_of_record {
         Some(_) => position(&found.stream),
-        None => "not known, because Traffic does not answer".to_owned(),
+        None => message!("explain-record-unknown"),
     };
-    page.line(&format!("  {:<13} {stream}", "stream"));
+    for (name, value) in [
+        (message!("explain-born"), born),
+        (message!("explain-writes"), system_of_record(found)),
+        (message!("explain-stream"), stream),
+    ] {
+        page.line(&format!("  {:<13} {}", page.say(&name), page.say(&value)));
+    }
 }
 
-fn system_of_record(found: &Explanation) -> &'static str {
+fn system_of_record(found: &Explanation) -> Message {
     match found.system_of_record {
-        Some(Side::Landing) => "Landing, the system of record",
-        Some(Side::Traffic) => "Traffic, the system of record",
-        None => "not known, because Traffic does not answer",
+        Some(side) => message!("explain-record", side = side),
+        None => message!("explain-record-unknown"),
     }
 }
 
-fn position(stream: &StreamPosition) -> String {
+fn position(stream: &StreamPosition) -> Message {
     if let Some(at) = &stream.finished_at {
-        return format!("ended by `leadbridge finish` at {at}");
+        return message!("explain-ended", at = at);
     }
-    let Some(applied) = stream.applied_lsn else { return "no position yet".to_owned() };
-    let running = match stream.running {
-        Some(true) => "",
-        Some(false) => "no daemon streams; ",
-        None => "",
+    let Some(applied) = stream.applied_lsn else { return message!("explain-no-position") };
+    let no_daemon = (stream.running == Some(false)).then(|| message!("explain-no-daemon-streams"));
+    let source = match (stream.source_lsn, stream.lag_bytes) {
+        (Some(source), Some(lag)) if lag > 0 => Some(message!("explain-source", position = source)),
+        (Some(_), _) => Some(message!("explain-none-on-its-way")),
+        (None, _) => None,
     };
-    match (stream.source_lsn, stream.lag_bytes) {
-        (Some(source), Some(lag)) if lag > 0 => format!("{running}applied to {applied}, source at {source}"),
-        (Some(_), _) => format!("{running}applied to {applied}, nothing is on its way"),
-        (None, _) => format!("{running}applied to {applied}"),
-    }
+    let applied = [Some(message!("explain-applied", position = applied)), source];
+    let applied = Message::joined(applied.into_iter().flatten(), ", ");
+    Message::joined([no_daemon, Some(applied)].into_iter().flatten(), "; ")
 }
 
 fn rows(page: &mut Page, children: &ChildrenExplanation) {
-    let count = |rows: Option<u64>| rows.map_or_else(|| "not known".to_owned(), |rows| rows.to_string());
-    let title = format!(
-        "{}: {} on Landing, {} on Traffic",
-        children.table,
-        count(children.on_landing),
-        count(children.on_traffic)
-    );
-    page.section(&title);
+    let count = |rows: Option<u64>| match rows {
+        Some(rows) => Message::verbatim(rows.to_string()),
+        None => message!("figures-not-known"),
+    };
+    page.section(&message!(
+        "explain-table",
+        table = &children.table,
+        landing = count(children.on_landing),
+        traffic = count(children.on_traffic)
+    ));
     let is_well = |row: &&ChildExplanation| row.state == Some(RowState::Equal) && !row.quarantined;
     let well = children.rows.iter().filter(is_well).count();
     let all = children.rows.len() <= LISTED;
     for row in children.rows.iter().filter(|row| all || !is_well(row)) {
         let (mark, what) = state(row);
-        let kind = row.kind.as_deref().map_or_else(String::new, |kind| format!("  {}", shown(Some(kind))));
+        let what = page.say(&what);
+        let kind =
+            row.kind.as_deref().map_or_else(String::new, |kind| format!("  {}", page.shown(Some(kind))));
         let at = seconds(row.created_at.as_deref());
         page.line(&format!("  {mark} {}  {at:<20}  {what}{kind}", row.id));
     }
     if !all {
-        page.line(&format!("  = {well} more rows are equal"));
+        page.line(&format!("  = {}", page.say(&message!("explain-more-equal", count = well))));
     }
     if children.not_listed > 0 {
-        page.line(&format!("    {} more rows were not compared", children.not_listed));
+        let more = message!("explain-more-not-compared", count = children.not_listed);
+        page.line(&format!("    {}", page.say(&more)));
     }
 }
 
-fn state(row: &ChildExplanation) -> (char, String) {
+fn state(row: &ChildExplanation) -> (char, Message) {
     let text = match &row.state {
-        _ if row.quarantined => "in quarantine".to_owned(),
-        _ if row.on_its_way => "on its way".to_owned(),
-        Some(RowState::Equal) => return ('=', String::new()),
-        Some(RowState::Touched) => return ('=', "touched on Traffic".to_owned()),
-        Some(RowState::NotCarried) => return ('·', "Traffic's own".to_owned()),
+        _ if row.quarantined => message!("explain-row-quarantined"),
+        _ if row.on_its_way => message!("explain-row-on-its-way"),
+        Some(RowState::Equal) => return ('=', Message::verbatim("")),
+        Some(RowState::Touched) => return ('=', message!("explain-row-touched")),
+        Some(RowState::NotCarried) => return ('·', message!("explain-row-own")),
         Some(RowState::Changed(columns)) => {
-            return ('·', format!("changed on Traffic: {}", columns.join(", ")));
+            return ('·', message!("explain-row-changed", columns = columns.join(", ")));
         }
-        Some(RowState::Different(columns)) => format!("differs: {}", columns.join(", ")),
-        Some(RowState::Missing) => "missing".to_owned(),
-        Some(RowState::Extra) => "extra".to_owned(),
-        Some(RowState::Refused) => "too long for Traffic".to_owned(),
-        None => return ('·', "not compared".to_owned()),
+        Some(RowState::Different(columns)) => {
+            message!("explain-row-differs", columns = columns.join(", "))
+        }
+        Some(RowState::Missing) => message!("explain-row-missing"),
+        Some(RowState::Extra) => message!("explain-row-extra"),
+        Some(RowState::Refused) => message!("explain-row-refused"),
+        None => return ('·', message!("explain-row-not-compared")),
     };
     ('≠', text)
 }
 
-fn credited(attribution: &Attribution) -> String {
+fn credited(page: &Page, attribution: &Attribution) -> Message {
     let Some(id) = attribution.targetologist_id else {
-        return format!("nobody: {}", attribution.reason.unwrap_or("not known"));
+        let reason = attribution.reason.clone().unwrap_or_else(|| message!("figures-not-known"));
+        return message!("explain-credit-nobody", reason = reason);
     };
-    let team = attribution.team.as_deref().map_or_else(
-        || "no team".to_owned(),
-        |team| format!("team {}", team.chars().map(printable).collect::<String>()),
-    );
-    let spelling = match attribution.exact_spelling {
-        Some(false) => "a binding of the lead's utm_source in another case, and of its funnel",
-        _ => "the binding of the lead's utm_source and funnel",
+    let team = match attribution.team.as_deref() {
+        Some(team) => message!("explain-team", team = team.chars().map(printable).collect::<String>()),
+        None => message!("explain-no-team"),
     };
-    let others = match attribution.matching_bindings {
-        0 | 1 => String::new(),
-        more => format!("; {} more bindings match", more - 1),
+    let binding = match attribution.exact_spelling {
+        Some(false) => message!("explain-binding-other-case"),
+        _ => message!("explain-binding"),
     };
-    let values = attribution.values.as_ref().map_or_else(String::new, |values| {
-        let (name, source) = (&values.targetologist_name, &values.attributed_utm_source);
-        format!("; {}, binding {}", shown(name.as_deref()), shown(source.as_deref()))
+    let others = attribution.matching_bindings.saturating_sub(1);
+    let others = (others > 0).then(|| message!("explain-more-bindings", count = others));
+    let values = attribution.values.as_ref().map(|values| {
+        let [name, source] = [&values.targetologist_name, &values.attributed_utm_source]
+            .map(|value| page.shown(value.as_deref()));
+        message!("explain-credited-values", name = name, source = source)
     });
-    format!("{id}, {team}, by {spelling}{others}{values}")
+    let credited = message!("explain-credited", id = id, team = team, binding = binding);
+    Message::joined([Some(credited), others, values].into_iter().flatten(), "; ")
 }
 
 fn records(page: &mut Page, lead: &LeadExplanation) {
     let records = &lead.records;
     if !records.conversion_notes.is_empty() {
-        page.section("conversion notes");
+        page.section(&message!("explain-notes"));
     }
     for note in &records.conversion_notes {
-        let own = if note.of_traffic { "Traffic's own value, replaced by the first copy: " } else { "" };
-        let original = note
-            .original
-            .as_deref()
-            .map_or_else(String::new, |text| format!("; original {}", shown(Some(text))));
-        page.wrapped(2, &format!("{}: {own}{}, {}{original}", note.column, note.reason, note.noted_at));
+        let says = match note.of_traffic {
+            true => message!("explain-own-value", reason = note.reason.to_string()),
+            false => Message::verbatim(note.reason.to_string()),
+        };
+        let at = note.noted_at.to_string();
+        let note_of = message!("explain-note", column = note.column.to_string(), says = says, at = at);
+        let original = note.original.as_deref().map(|text| page.shown(Some(text)));
+        let original = original.map(|value| message!("explain-original", value = value));
+        page.said(2, &Message::joined([Some(note_of), original].into_iter().flatten(), "; "));
     }
     // The reasons of the verdict name the rows that wait.
     let discarded: Vec<_> =
         records.quarantine.iter().filter(|row| row.discarded || row.held_under.is_some()).collect();
     if !discarded.is_empty() {
-        page.section("quarantine");
+        page.section(&message!("explain-quarantine"));
     }
     for row in discarded {
-        let state = if row.discarded { "discarded by an operator" } else { "waits" };
-        let under = row.held_under.map_or_else(String::new, |key| format!("; Traffic holds it under {key}"));
-        page.wrapped(
-            2,
-            &format!(
-                "{} {} {}: {state}; {}, {}{under}",
-                row.id, row.table, row.row_id, row.message, row.last_attempt
-            ),
+        let state = match row.discarded {
+            true => message!("explain-entry-discarded"),
+            false => message!("explain-entry-waits"),
+        };
+        let entry = message!(
+            "explain-entry",
+            id = row.id.to_string(),
+            table = row.table.to_string(),
+            row = row.row_id,
+            state = state,
+            message = row.message.to_string(),
+            at = row.last_attempt.to_string()
         );
+        let under = row.held_under.map(|key| message!("explain-held-under", key = key));
+        page.said(2, &Message::joined([Some(entry), under].into_iter().flatten(), "; "));
     }
     if !records.left_on_traffic.is_empty() {
-        page.section("left on Traffic by an aborted cutover: write the rows to Landing by hand");
+        page.section(&message!("explain-left"));
     }
     for row in &records.left_on_traffic {
-        let deleted = if row.was_deleted { ", deleted there" } else { "" };
-        page.wrapped(
-            2,
-            &format!("{} {}{deleted}, {}, cutover {}", row.table, row.row_id, row.kept_at, row.cutover_id),
-        );
+        page.said(2, &left(row));
+    }
+}
+
+fn left(row: &RowLeftOnTraffic) -> Message {
+    let (table, id, at, cutover) =
+        (row.table.to_string(), row.row_id, row.kept_at.to_string(), row.cutover_id);
+    match row.was_deleted {
+        true => message!("explain-left-deleted", table = table, row = id, at = at, cutover = cutover),
+        false => message!("explain-left-row", table = table, row = id, at = at, cutover = cutover),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_does_not_steer_the_terminal() {
-        assert_eq!(shown(Some("a\u{1b}[2Jb\n\u{202e}c")), "'a\\u{1b}[2Jb\\u{a}\\u{202e}c'");
-        assert_eq!(shown(Some("Айгерім 🌸")), "'Айгерім 🌸'");
-        assert_eq!(shown(None), "null");
-        assert!(shown(Some(&"x".repeat(300))).contains("(300 characters"));
-    }
-
-    #[test]
-    fn lines_break_at_the_width() {
-        let mut page = Page(String::new());
-        page.wrapped(4, &"word ".repeat(40));
-        assert!(page.0.lines().count() == 3 && page.0.lines().all(|line| line.chars().count() <= WIDTH));
-    }
 
     #[test]
     fn a_moment_is_shown_in_seconds() {

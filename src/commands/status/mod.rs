@@ -27,7 +27,9 @@ const WATCH_PAUSE: Duration = Duration::from_secs(2);
 /// When stdout breaks. Facts that cannot be determined are part of the answer, and of the exit code.
 pub async fn run(config: &Config, arguments: &cli::Status, language: Language) -> Result<Exit> {
     match arguments.watch {
-        true if !arguments.json && watch::is_usable() => Box::pin(watch::run(config, arguments)).await,
+        true if !arguments.json && watch::is_usable() => {
+            Box::pin(watch::run(config, arguments, language)).await
+        }
         true => watch_lines(config, arguments, language).await,
         false => once(config, arguments, language).await,
     }

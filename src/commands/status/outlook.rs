@@ -148,7 +148,7 @@ fn blocked(session: &BlockingSession) -> Message {
     let known = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let mut parts = vec![of_role(by, known(role).as_ref())];
     parts.extend(facts(known(application_name).as_ref(), known(client_address).as_ref()));
-    parts.push(message!("commands-blocked-side", side = *side));
+    parts.push(message!("figures-on", side = *side));
     let lasted = session.transaction_seconds;
     parts.extend(lasted.map(|lasted| message!("commands-blocked-transaction", time = duration(lasted))));
     let waited = session.waited_seconds;

@@ -143,7 +143,7 @@ pub(super) fn lease(holder: &LeaseHolder) -> Message {
         Some(pid) => message!("commands-lease-process", pid = pid.to_string()),
         None => message!("commands-lease-prepared"),
     };
-    let since = since.as_ref().map(|since| message!("postgres-session-since", since = since));
+    let since = since.as_ref().map(|since| message!("figures-since", since = since));
     let rest = facts(application_name.as_ref(), client_address.as_ref()).chain(since);
     Message::joined([of_role(held, role.as_ref())].into_iter().chain(rest), ", ")
 }

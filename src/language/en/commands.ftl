@@ -100,7 +100,6 @@ commands-outlook-done-within = done { $within } at this rate
 commands-outlook-never = never at this rate, the lag does not become less
 commands-blocked-process = by process { $pid }
 commands-blocked-prepared = by a prepared transaction (pg_prepared_xacts)
-commands-blocked-side = on { $side }
 commands-blocked-transaction = in a transaction for { $time }
 
 commands-label-different = DIFFERENT

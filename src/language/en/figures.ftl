@@ -1,4 +1,5 @@
-### Figures, and what every room says of them.
+### Figures, and words that the commands and the status page share.
+
 figures-seconds = { $seconds } s
 figures-minutes = { $minutes } min { $seconds } s
 figures-hours = { $hours } h { $minutes } min
@@ -15,3 +16,11 @@ figures-rows = { $rows ->
        *[other] { $rows } rows
     }
 figures-done = { $what }, done
+figures-indexes =
+    { $count ->
+        [one] then { $count } index
+       *[other] then { $count } indexes
+    }
+figures-no-answer = NO ANSWER
+figures-on = on { $side }
+figures-since = since { $since }

@@ -16,7 +16,6 @@ page-lost-old = What stands below is old. This page keeps trying.
 page-ended = The daemon was stopped in an orderly way, and does not answer any more.
 page-refused = The daemon answers, but sends no news to this page: as many pages are open as it serves, or its token has changed (load this page again then).
 page-lost-since = Nothing is known since
-page-lost-title = NO ANSWER
 page-announce-state = State: { $state }.
 page-announce-attention =
     { $count ->
@@ -112,11 +111,6 @@ page-verified-round = the last round compared { $rows } rows and ended at { $at 
 
 page-snapshot = Initial copy
 page-snapshot-rows-of = { $rows } of about { $expected } rows ({ $part } %)
-page-snapshot-indexes =
-    { $count ->
-        [one] then { $count } index
-       *[other] then { $count } indexes
-    }
 page-snapshot-waits = waits
 
 ## Charts
@@ -142,25 +136,15 @@ page-cutover = The newest cutover
 page-rollback = The newest rollback
 page-step-fenced-landing = Landing fenced
 page-step-fenced-traffic = Traffic fenced
-page-step-switched = switched
-page-step-rolled-back = rolled back
 page-step-next = under way
 page-step-later = later
 page-step-not-reached = not reached
 page-nothing-fenced = No fence is recorded yet
 page-landing-fenced = Landing is fenced: writers are refused
 page-traffic-fenced = Traffic is fenced: writers are refused
-page-deadline = the deadline is in { $time }
-page-deadline-over = THE DEADLINE IS OVER: it cannot be decided any more, and is aborted
 page-decided = Decided after { $time }, at { $at }: { $record }
 page-aborted = ABORTED after { $time }, at { $at }: { $record }
 page-aborted-reason = Reason:
-page-record-traffic = Traffic is the system of record
-page-record-landing = Landing is the system of record
-page-record-traffic-still = Traffic is the system of record, as before
-page-record-landing-still = Landing is the system of record, as before
-page-fence-lifted = the fence was lifted at { $time }
-page-fence-not-lifted = THE FENCE IS NOT RECORDED AS LIFTED YET
 page-hook-begun = Its hook has begun at { $time } and has not succeeded yet.
 page-hook-ended = Its hook has succeeded at { $time }.
 page-ready-cutover = Readiness for a cutover

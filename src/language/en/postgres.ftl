@@ -12,5 +12,4 @@ postgres-holder-unknown = (unknown)
 postgres-holder-application = application '{ $application }'
 postgres-session-address = from { $address }
 postgres-session-application = application { $application }
-postgres-session-since = since { $since }
 postgres-session-waited = leadbridge has waited for { $time }

@@ -78,7 +78,7 @@ commands-slot-made-again-since = слот Landing потерян и создаё
 commands-slot-made-again-at = слот Landing был потерян и создан заново { $at }
 commands-quarantine-notes = { $notes ->
         [one] { $notes } значение изменено
-        [few] { $notes } значения изменено
+        [few] { $notes } значения изменены
        *[many] { $notes } значений изменено
     } по пути
 commands-quarantine-empty = пуст
@@ -109,7 +109,6 @@ commands-outlook-done-within = при такой скорости { $within }
 commands-outlook-never = при такой скорости никогда, отставание не сокращается
 commands-blocked-process = процесс { $pid }
 commands-blocked-prepared = подготовленная транзакция (pg_prepared_xacts)
-commands-blocked-side = на { $side }
 commands-blocked-transaction = в транзакции { $time }
 
 commands-label-different = РАЗЛИЧИЯ

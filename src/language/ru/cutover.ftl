@@ -85,7 +85,7 @@ cutover-reverse-slot-free = имя слота обратной репликац�
 
 cutover-quarantine-empty = карантин пуст; { $notes ->
         [one] { $notes } значение изменено
-        [few] { $notes } значения изменено
+        [few] { $notes } значения изменены
        *[many] { $notes } значений изменено
     } по пути
 cutover-quarantine = { $waiting ->
@@ -212,9 +212,11 @@ cutover-certificate-rollback-done = Лиды теперь пишутся в Land
 cutover-certificate-database = { $database } на { $host }, PostgreSQL { $version }, system identifier { $system }
 cutover-certificate-configuration = конфигурация
 cutover-step-started = начато
-cutover-certificate-fenced = ограждено
+cutover-step-fenced = ограждено
 cutover-step-drained = всё дошло
 cutover-step-verified = сверено
+cutover-step-switched = переключено
+cutover-step-rolled-back = откат выполнен
 cutover-certificate-decided = решено
 cutover-certificate-write-pause = пауза записи
 cutover-certificate-until-decided = до решения
@@ -239,3 +241,11 @@ cutover-certificate-equal = Каждое значение каждой стро�
 cutover-certificate-equal-where-replicated = Каждое значение каждой строки на обеих сторонах одинаково, во всех реплицируемых столбцах.
 cutover-certificate-equal-backward = На Landing есть каждое значение каждой строки, которую переносит обратная репликация.
 cutover-certificate-not-equal = НЕ РАВНЫ: см. выше.
+cutover-deadline = до крайнего срока { $time }
+cutover-deadline-over = КРАЙНИЙ СРОК ПРОШЁЛ: решить уже нельзя, будет прервано
+cutover-record-traffic = главная база — Traffic
+cutover-record-landing = главная база — Landing
+cutover-record-traffic-still = главная база по-прежнему Traffic
+cutover-record-landing-still = главная база по-прежнему Landing
+cutover-fence-lifted = ограждение снято: { $time }
+cutover-fence-not-lifted = СНЯТИЕ ОГРАЖДЕНИЯ ЕЩЁ НЕ ЗАПИСАНО

@@ -1,4 +1,5 @@
-### Величины и общее о них.
+### Величины и слова, общие для команд и страницы состояния.
+
 figures-seconds = { $seconds } с
 figures-minutes = { $minutes } мин { $seconds } с
 figures-hours = { $hours } ч { $minutes } мин
@@ -16,3 +17,12 @@ figures-rows = { $rows ->
        *[many] { $rows } строк
     }
 figures-done = { $what }, готово
+figures-indexes =
+    { $count ->
+        [one] затем { $count } индекс
+        [few] затем { $count } индекса
+       *[many] затем { $count } индексов
+    }
+figures-no-answer = НЕТ ОТВЕТА
+figures-on = на { $side }
+figures-since = с { $since }

@@ -16,7 +16,6 @@ page-lost-old = Данные ниже устарели. Страница про�
 page-ended = Демон штатно остановлен и больше не отвечает.
 page-refused = Демон отвечает, но не шлёт этой странице новостей: открыто столько страниц, сколько он обслуживает, или сменился токен (тогда загрузите страницу заново).
 page-lost-since = Ничего не известно с
-page-lost-title = НЕТ ОТВЕТА
 page-announce-state = Состояние: { $state }.
 page-announce-attention =
     { $count ->
@@ -116,12 +115,6 @@ page-verified-round = последний круг: строк { $rows }, зак�
 
 page-snapshot = Первое копирование
 page-snapshot-rows-of = { $rows } примерно из { $expected } строк ({ $part } %)
-page-snapshot-indexes =
-    { $count ->
-        [one] затем { $count } индекс
-        [few] затем { $count } индекса
-       *[many] затем { $count } индексов
-    }
 page-snapshot-waits = ждёт очереди
 
 ## Графики
@@ -147,25 +140,15 @@ page-cutover = Последнее переключение
 page-rollback = Последний откат
 page-step-fenced-landing = Landing ограждён
 page-step-fenced-traffic = Traffic ограждён
-page-step-switched = переключено
-page-step-rolled-back = откат выполнен
 page-step-next = выполняется
 page-step-later = ещё впереди
 page-step-not-reached = не достигнуто
 page-nothing-fenced = Ещё ничего не ограждено
 page-landing-fenced = Landing ограждён: в записи отказано
 page-traffic-fenced = Traffic ограждён: в записи отказано
-page-deadline = до крайнего срока { $time }
-page-deadline-over = КРАЙНИЙ СРОК ПРОШЁЛ: решить уже нельзя, будет прервано
 page-decided = Решено через { $time }, { $at }: { $record }
 page-aborted = ПРЕРВАНО через { $time }, { $at }: { $record }
 page-aborted-reason = Причина:
-page-record-traffic = главная база — Traffic
-page-record-landing = главная база — Landing
-page-record-traffic-still = главная база по-прежнему Traffic
-page-record-landing-still = главная база по-прежнему Landing
-page-fence-lifted = ограждение снято: { $time }
-page-fence-not-lifted = СНЯТИЕ ОГРАЖДЕНИЯ ЕЩЁ НЕ ЗАПИСАНО
 page-hook-begun = Hook запущен ({ $time }) и ещё не завершился успешно.
 page-hook-ended = Hook завершился успешно ({ $time }).
 page-ready-cutover = Готовность к переключению

@@ -12,5 +12,4 @@ postgres-holder-unknown = (неизвестно)
 postgres-holder-application = приложение '{ $application }'
 postgres-session-address = с адреса { $address }
 postgres-session-application = приложение { $application }
-postgres-session-since = с { $since }
 postgres-session-waited = leadbridge ждёт уже { $time }

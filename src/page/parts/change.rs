@@ -37,8 +37,8 @@ fn row(report: &CutoverReport, step: CutoverStep, mark: StepMark, words: Words) 
         CutoverStep::Fenced => message!("page-step-fenced-landing"),
         CutoverStep::Drained => message!("cutover-step-drained"),
         CutoverStep::Verified => message!("cutover-step-verified"),
-        CutoverStep::Switched => message!("page-step-switched"),
-        CutoverStep::RolledBack => message!("page-step-rolled-back"),
+        CutoverStep::Switched => message!("cutover-step-switched"),
+        CutoverStep::RolledBack => message!("cutover-step-rolled-back"),
     });
     let (class, sign, said) = match mark {
         StepMark::Reached(at) if step == CutoverStep::Started => ("reached", "✓", clock(at)),
@@ -73,17 +73,17 @@ fn outcome(report: &CutoverReport, words: Words) -> String {
         };
         let left = seconds(report.asked_at, report.deadline);
         let deadline = match left > 0.0 {
-            true => message!("page-deadline", time = words.duration(left)),
-            false => message!("page-deadline-over"),
+            true => message!("cutover-deadline", time = words.duration(left)),
+            false => message!("cutover-deadline-over"),
         };
         return format!("{}; {}", words.say(closed), words.say(deadline));
     };
     let took = words.duration(seconds(report.started_at, at));
     let record: Message = match (report.state.as_str(), report.is_rollback()) {
-        ("switched", _) => message!("page-record-traffic"),
-        ("rolled_back", _) => message!("page-record-landing"),
-        (_, true) => message!("page-record-traffic-still"),
-        (_, false) => message!("page-record-landing-still"),
+        ("switched", _) => message!("cutover-record-traffic"),
+        ("rolled_back", _) => message!("cutover-record-landing"),
+        (_, true) => message!("cutover-record-traffic-still"),
+        (_, false) => message!("cutover-record-landing-still"),
     };
     let said = match report.is_aborted() {
         true => message!("page-aborted", time = took, at = date(at), record = record),
@@ -93,9 +93,9 @@ fn outcome(report: &CutoverReport, words: Words) -> String {
     parts.extend(match report.fence_end() {
         None | Some(FenceEnd::WithoutFence) => None,
         Some(FenceEnd::Lifted(at)) => {
-            Some(words.say(message!("page-fence-lifted", time = since(report.started_at, at, words))))
+            Some(words.say(message!("cutover-fence-lifted", time = since(report.started_at, at, words))))
         }
-        Some(FenceEnd::NotRecorded) => Some(words.say(message!("page-fence-not-lifted"))),
+        Some(FenceEnd::NotRecorded) => Some(words.say(message!("cutover-fence-not-lifted"))),
     });
     parts.join("; ")
 }

@@ -81,7 +81,7 @@ fn lease(holder: &LeaseHolder, words: Words) -> String {
     }];
     let address = holder.client_address.as_ref();
     parts.extend(address.map(|address| words.say(message!("postgres-session-address", address = address))));
-    parts.extend(holder.since.as_ref().map(|at| words.say(message!("postgres-session-since", since = at))));
+    parts.extend(holder.since.as_ref().map(|at| words.say(message!("figures-since", since = at))));
     parts.join(", ")
 }
 

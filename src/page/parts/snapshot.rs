@@ -35,7 +35,7 @@ fn whole(live: &Live, words: Words) -> String {
     let left = live.snapshot_seconds_left.map(|left| words.duration(left));
     parts.extend(left.map(|time| words.say(message!("figures-left", time = time))));
     let indexes = live.snapshot_indexes_left.filter(|left| *left > 0);
-    parts.extend(indexes.map(|count| words.say(message!("page-snapshot-indexes", count = count))));
+    parts.extend(indexes.map(|count| words.say(message!("figures-indexes", count = count))));
     parts.join("; ")
 }
 

@@ -10,6 +10,7 @@ use super::figures::COLUMN;
 use super::look::Appearance;
 use super::model::Model;
 use crate::language::written::{duration, grouped};
+use crate::language::{Message, message};
 use crate::telemetry::columns::ChartColumn;
 
 /// Columns to the left of a chart, for its name and its highest value.
@@ -33,27 +34,23 @@ const ASCII: bar::Set<'static> = bar::Set {
 };
 
 struct Chart {
-    name: &'static str,
+    name: fn() -> Message,
     value: fn(&ChartColumn) -> Option<f64>,
-    words: fn(f64) -> String,
+    words: fn(f64) -> Message,
 }
 
 /// In the order of importance.
 const CHARTS: [Chart; 3] = [
+    Chart { name: || message!("watch-chart-lag"), value: |column| column.lag_seconds, words: duration },
     Chart {
-        name: "lag in time",
-        value: |column| column.lag_seconds,
-        words: |seconds| duration(seconds).to_string(),
-    },
-    Chart {
-        name: "rows a second",
+        name: || message!("watch-chart-rows"),
         value: |column| column.rows_per_second,
-        words: |rows| grouped(rows.ceil() as u64),
+        words: |rows| Message::verbatim(grouped(rows.ceil() as u64)),
     },
     Chart {
-        name: "lag in bytes",
+        name: || message!("watch-chart-bytes"),
         value: |column| column.lag_bytes.map(|bytes| bytes as f64),
-        words: |bytes| ByteSize(bytes as u64).display().iec().to_string(),
+        words: |bytes| Message::verbatim(ByteSize(bytes as u64).display().iec().to_string()),
     },
 ];
 
@@ -75,9 +72,12 @@ pub fn draw(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
     let line = look.text("─").repeat(usize::from(width));
     buf.set_string(area.x + SCALE - 1, top, look.text("└") + &line, look.chart());
     let shown = COLUMN * u32::from(width);
-    let begin = format!("{} ago ", duration(shown.as_secs_f64()));
+    let begin = look.say(&message!("watch-chart-begin", time = duration(shown.as_secs_f64()))) + " ";
     buf.set_string(area.x + SCALE, top, begin, look.faint());
-    buf.set_string(area.right().saturating_sub(4), top, " now", look.faint());
+    let now = format!(" {}", look.say(&message!("watch-chart-now")));
+    // A letter of either language is one column wide.
+    let wide = u16::try_from(now.chars().count()).unwrap_or(0);
+    buf.set_string(area.right().saturating_sub(wide), top, now, look.faint());
 }
 
 fn draw_chart(chart: &Chart, columns: &[ChartColumn], look: Appearance, area: Rect, buf: &mut Buffer) {
@@ -87,10 +87,8 @@ fn draw_chart(chart: &Chart, columns: &[ChartColumn], look: Appearance, area: Re
         .flatten()
         .copied()
         .fold(None, |most: Option<f64>, value| Some(most.map_or(value, |most| most.max(value))));
-    let scale =
-        highest.map_or_else(|| "not known".to_owned(), |highest| format!("max {}", (chart.words)(highest)));
-    for (text, row) in [chart.name, scale.as_str()].into_iter().zip(area.y..) {
-        buf.set_string(area.x, row, look.text(text), look.faint());
+    for (text, row) in scale(chart, highest).iter().zip(area.y..) {
+        buf.set_string(area.x, row, look.say(text), look.faint());
     }
     for row in area.y..area.bottom() {
         buf.set_string(area.x + SCALE - 1, row, look.text("│"), look.chart());
@@ -113,6 +111,12 @@ fn draw_chart(chart: &Chart, columns: &[ChartColumn], look: Appearance, area: Re
         .render(plot, buf);
 }
 
+/// What stands to the left of a chart.
+fn scale(chart: &Chart, highest: Option<f64>) -> [Message; 2] {
+    let most = |highest| message!("watch-chart-max", value = (chart.words)(highest));
+    [(chart.name)(), highest.map_or_else(|| message!("figures-not-known"), most)]
+}
+
 /// Eighths of a row: 0 for zero only, so that a small value is seen beside a large one.
 fn height(value: f64, top: f64, ticks: u64) -> u64 {
     if value <= 0.0 || top <= 0.0 {
@@ -124,6 +128,20 @@ fn height(value: f64, top: f64, ticks: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Language;
+
+    #[test]
+    fn every_scale_has_place_beside_its_chart() {
+        let highest = [f64::from(59 * 60 + 59), f64::from(23 * 3_600 + 59 * 60), 1_047_552.0];
+        for (chart, language) in
+            CHARTS.iter().flat_map(|chart| Language::ALL.map(|language| (chart, language)))
+        {
+            for text in highest.iter().flat_map(|highest| scale(chart, Some(*highest))) {
+                let text = text.in_language(language);
+                assert!(text.chars().count() < usize::from(SCALE), "{text}");
+            }
+        }
+    }
 
     #[test]
     fn only_nothing_has_no_height() {

@@ -33,6 +33,7 @@ use crate::commands::signals::{Signals, handler};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::language::Language;
 use crate::telemetry::http;
 
 /// Pause between an answer and the next question.
@@ -59,12 +60,12 @@ enum Afterwards {
 ///
 /// # Errors
 /// The terminal breaks. Facts that cannot be determined are part of the screen.
-pub async fn run(config: &Config, arguments: &cli::Status) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &cli::Status, language: Language) -> Result<Exit> {
     let maxima = Maxima { lag_bytes: arguments.max_lag_bytes, lag_seconds: arguments.max_lag_seconds };
     let begun = std::time::Instant::now();
     let now = || Moment { elapsed: begun.elapsed(), clock: jiff::Timestamp::now() };
     let mut model = Model::new(maxima, now());
-    let look = Appearance::of(|name| std::env::var(name).ok());
+    let look = Appearance::of(|name| std::env::var(name).ok(), language);
     let mut signals = ScreenSignals::listen()?;
     let mut screen = FullScreen::take()?;
     let mut keys = EventStream::new();

@@ -11,11 +11,12 @@ use super::figures::COLUMN;
 use super::look::Appearance;
 use super::model::Model;
 use crate::language::written::clock;
+use crate::language::{Message, message};
 
 /// Smallest window that shows everything that must be seen.
 const SMALLEST: (u16, u16) = (60, 15);
 /// Columns of the labels.
-const LABELS: usize = 12;
+pub(super) const LABELS: usize = 12;
 
 /// A line on the screen.
 struct Line {
@@ -31,7 +32,7 @@ pub fn draw(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
     }
     draw_head(model, look, area, buf);
     let room = usize::from(area.height) - 2;
-    let lines = fitting(facts(model), usize::from(area.width), room, look);
+    let lines = fitting(facts(model, look.language), usize::from(area.width), room, look);
     let used = u16::try_from(lines.len()).unwrap_or(u16::MAX);
     for (line, row) in lines.iter().zip(area.y + 1..) {
         draw_line(line, look, (area.x, row), buf);
@@ -40,18 +41,18 @@ pub fn draw(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
     // An empty row tells words from charts, where there is one left.
     let gap = u16::from(free > 7);
     charts::draw(model, look, Rect { y: area.y + 1 + used + gap, height: free - gap, ..area }, buf);
-    let legend =
-        format!("q quits   a column of a chart is {} s   ? not known   all times UTC", COLUMN.as_secs());
-    buf.set_string(area.x, area.bottom() - 1, legend, look.faint());
+    let legend = message!("watch-legend", seconds = COLUMN.as_secs());
+    buf.set_string(area.x, area.bottom() - 1, look.say(&legend), look.faint());
 }
 
 fn draw_head(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
-    let answered = match model.answered_at() {
-        Some(at) => format!("answers of {}, now {}", clock(at.clock), clock(model.now.clock)),
-        None => format!("now {}", clock(model.now.clock)),
-    };
+    let now = clock(model.now.clock);
+    let answered = look.say(&match model.answered_at() {
+        Some(at) => message!("watch-head", at = clock(at.clock), now = now),
+        None => message!("watch-head-asking", now = now),
+    });
     buf.set_string(area.x, area.y, "leadbridge status", look.label());
-    let begin = usize::from(area.width).saturating_sub(answered.len());
+    let begin = usize::from(area.width).saturating_sub(answered.chars().count());
     buf.set_string(area.x + u16::try_from(begin).unwrap_or(0), area.y, answered, look.faint());
 }
 
@@ -81,20 +82,18 @@ fn fitting(mut facts: Vec<Fact>, width: usize, room: usize, look: Appearance) ->
         lines = broken(&facts);
     }
     if left_out > 0 {
-        let text = format!("{left_out} more do not fit: make the window larger, or see `leadbridge status`");
-        lines.push(Line { label: "…".into(), text, tone: Tone::Bad });
+        let text = look.say(&message!("watch-more", count = left_out));
+        lines.push(Line { label: look.text("…"), text, tone: Tone::Bad });
     }
     lines
 }
 
 /// A fact in lines of `width` columns.
 fn broken(fact: &Fact, width: usize, look: Appearance) -> Vec<Line> {
-    let mut label = fact.label.clone();
-    let lines = if fact.is_row { vec![fact.text.clone()] } else { wrapped(&fact.text, width - LABELS) };
-    let lines = lines.iter().map(|text| {
-        let text = look.text(text);
-        Line { label: std::mem::take(&mut label), text, tone: fact.tone }
-    });
+    let (mut label, text) = (look.say(&fact.label), look.say(&fact.text));
+    let lines = if fact.is_row { vec![text] } else { wrapped(&text, width - LABELS) };
+    let lines =
+        lines.into_iter().map(|text| Line { label: std::mem::take(&mut label), text, tone: fact.tone });
     lines.collect()
 }
 
@@ -130,17 +129,16 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 /// A window that is too small says so, and shows the two lines that matter most.
 fn draw_small(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
     let (width, height) = SMALLEST;
-    let too_small =
-        format!("window too small: {width}x{height} needed, this is {}x{}", area.width, area.height);
-    let mut texts = vec![too_small];
-    texts.extend(most_important(model).iter().map(|fact| format!("{}: {}", fact.label, fact.text)));
+    let (needed, size) = (format!("{width}x{height}"), format!("{}x{}", area.width, area.height));
+    let mut texts = vec![message!("watch-too-small", needed = needed, size = size)];
+    texts.extend(most_important(model).map(|fact| Message::joined([fact.label, fact.text], ": ")));
     let mut row = area.y;
     for text in texts {
-        for line in wrapped(&text, usize::from(area.width).max(1)) {
+        for line in wrapped(&look.say(&text), usize::from(area.width).max(1)) {
             if row >= area.bottom() {
                 return;
             }
-            buf.set_stringn(area.x, row, look.text(&line), usize::from(area.width), Style::new());
+            buf.set_stringn(area.x, row, line, usize::from(area.width), Style::new());
             row += 1;
         }
     }

@@ -11,20 +11,24 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
+use super::facts::facts;
 use super::look::Appearance;
 use super::model::{Maxima, Model, Moment, Round};
 use super::scenes::{
     all_gone, daemon_gone, different, during, failed, hanging, moment, quarantine, round, snapshot, standby,
     streamed, switched,
 };
-use super::screen;
+use super::screen::{self, LABELS};
 use crate::commands::status::gather::WhoAnswered;
+use crate::language::Language;
 use crate::model::lsn::Lsn;
 use crate::telemetry::scenes_for_tests::{cutover, live};
 use crate::telemetry::{DaemonPresence, State, TableProgress};
 
-const FULL: Appearance = Appearance { unicode: true, colours: true };
-const PLAIN: Appearance = Appearance { unicode: false, colours: false };
+const FULL: Appearance = Appearance { unicode: true, colours: true, language: Language::English };
+const PLAIN: Appearance = Appearance { unicode: false, colours: false, ..FULL };
+const RUSSIAN: Appearance = Appearance { language: Language::Russian, ..FULL };
+
 fn drawn(model: &Model, look: Appearance, (width, height): (u16, u16)) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| screen::draw(model, look, frame.area(), frame.buffer_mut())).unwrap();
@@ -84,6 +88,11 @@ fn scenes() -> Vec<(&'static str, Model, Appearance, (u16, u16))> {
         ("quarantine", quarantine(), FULL, small),
         ("quarantine_ascii", quarantine(), PLAIN, small),
         ("different", different(), FULL, small),
+        ("streaming_ru", streamed(), RUSSIAN, small),
+        ("streaming_ru_60x15", streamed(), RUSSIAN, (60, 15)),
+        ("snapshot_ru", snapshot(), RUSSIAN, small),
+        ("switched_ru", switched(), RUSSIAN, small),
+        ("daemon_gone_ru", daemon_gone(), RUSSIAN, small),
     ]
 }
 
@@ -108,9 +117,11 @@ fn every_scene_is_as_stored() {
 fn colours_repeat_what_the_words_say() {
     compare("error_colours", &rows(&drawn(&failed(), FULL, (80, 24)), colours));
     compare("daemon_gone_colours", &rows(&drawn(&daemon_gone(), FULL, (80, 24)), colours));
-    for (name, model, _, size) in scenes() {
-        let plain = drawn(&model, Appearance { colours: false, ..FULL }, size);
-        assert_eq!(symbols(&plain), symbols(&drawn(&model, FULL, size)), "{name}");
+    for (name, model, look, size) in scenes() {
+        let look = Appearance { unicode: true, ..look };
+        let plain = drawn(&model, Appearance { colours: false, ..look }, size);
+        let coloured = drawn(&model, Appearance { colours: true, ..look }, size);
+        assert_eq!(symbols(&plain), symbols(&coloured), "{name}");
         assert!(
             plain.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset),
             "{name}"
@@ -122,6 +133,35 @@ fn colours_repeat_what_the_words_say() {
 fn without_unicode_every_character_is_ascii() {
     for (name, model, ..) in scenes() {
         assert!(symbols(&drawn(&model, PLAIN, (80, 24))).is_ascii(), "{name}");
+    }
+}
+
+/// In columns: every letter of either language is one wide.
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[test]
+fn no_label_and_no_row_of_a_table_is_cut_in_any_language() {
+    for (name, model, ..) in scenes() {
+        for language in Language::ALL {
+            for fact in facts(&model, language) {
+                let (label, text) = (fact.label.in_language(language), fact.text.in_language(language));
+                assert!(width(&label) < LABELS, "{label} in {name}");
+                assert!(!fact.is_row || width(&text) <= 80, "{text} in {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_words_of_a_russian_screen_are_russian() {
+    let words =
+        ["STREAMING", "UTC", "leadbridge", "status", "WAL", "Landing", "GET", "readyz", "cutover", "dry-run"];
+    let screen = symbols(&drawn(&streamed(), RUSSIAN, (80, 24)));
+    let is_word = |word: &&str| word.chars().filter(char::is_ascii_alphabetic).count() > 3;
+    for word in screen.split_whitespace().filter(is_word) {
+        assert!(words.iter().any(|known| word.contains(known)) || word.contains("iB"), "{word} in {screen}");
     }
 }
 

@@ -5,17 +5,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::language::written::{clock, duration};
+use crate::language::{Message, message};
+use crate::model::side::Side;
 use crate::telemetry::{CutoverReport, CutoverStep, FenceEnd, StepMark};
 
 /// The lines of the newest cutover or rollback: its steps with the times since its start, and how it stands. `passed` is
 /// the time since Traffic answered.
-pub fn lines(report: &CutoverReport, passed: Duration) -> Vec<String> {
+pub fn lines(report: &CutoverReport, passed: Duration) -> Vec<Message> {
     let mut lines = vec![steps(report)];
     let after = |at: Timestamp| since(report.started_at, at);
     if let (Some(begun), None) = (report.hook_begun_at, report.hook_ended_at) {
-        lines.push(format!("its hook has begun at {} and has not succeeded", after(begun)));
+        lines.push(message!("watch-hook-begun", after = after(begun)));
     } else if let Some(ended) = report.hook_ended_at {
-        lines.push(format!("its hook has succeeded at {}", after(ended)));
+        lines.push(message!("watch-hook-ended", after = after(ended)));
     }
     let now = report.asked_at + passed;
     match report.finished_at.filter(|_| report.is_decided()) {
@@ -26,71 +28,69 @@ pub fn lines(report: &CutoverReport, passed: Duration) -> Vec<String> {
 }
 
 /// `[x] started 12:03:01 UTC  [x] fenced +0.31 s  [>] drained  [ ] verified  [ ] switched`.
-fn steps(report: &CutoverReport) -> String {
-    let mut text =
-        format!("{}: [x]\u{a0}started\u{a0}{}", report.direction, words_together(&clock(report.started_at)));
-    for (step, mark) in report.steps() {
-        let name = match step {
+fn steps(report: &CutoverReport) -> Message {
+    let begun = Message::verbatim(clock(report.started_at));
+    let mut steps = vec![step("[x]", message!("cutover-step-started"), Some(begun))];
+    for (which, mark) in report.steps() {
+        let name = match which {
             // Stands already, with its time of day.
             CutoverStep::Started => continue,
-            CutoverStep::Fenced => "fenced",
-            CutoverStep::Drained => "drained",
-            CutoverStep::Verified => "verified",
-            CutoverStep::Switched => "switched",
-            CutoverStep::RolledBack => "rolled\u{a0}back",
+            CutoverStep::Fenced => message!("cutover-step-fenced"),
+            CutoverStep::Drained => message!("cutover-step-drained"),
+            CutoverStep::Verified => message!("cutover-step-verified"),
+            CutoverStep::Switched => message!("cutover-step-switched"),
+            CutoverStep::RolledBack => message!("cutover-step-rolled-back"),
         };
-        match mark {
-            StepMark::Reached(at) => {
-                let after = words_together(&since(report.started_at, at));
-                text += &format!("  [x]\u{a0}{name}\u{a0}{after}");
-            }
-            StepMark::NotReached => text += &format!("  [-]\u{a0}{name}"),
-            StepMark::Next => text += &format!("  [>]\u{a0}{name}"),
-            StepMark::Later => text += &format!("  [\u{a0}]\u{a0}{name}"),
-        }
+        steps.push(match mark {
+            StepMark::Reached(at) => step("[x]", name, Some(since(report.started_at, at))),
+            StepMark::NotReached => step("[-]", name, None),
+            StepMark::Next => step("[>]", name, None),
+            StepMark::Later => step("[ ]", name, None),
+        });
     }
-    text
+    let change = message!("watch-change", change = &report.direction);
+    Message::joined([change, Message::joined(steps, "  ")], ": ")
 }
 
-fn words_together(text: &str) -> String {
-    text.replace(' ', "\u{a0}")
+fn step(mark: &str, name: Message, at: Option<Message>) -> Message {
+    Message::joined([Some(Message::verbatim(mark)), Some(name), at].into_iter().flatten(), " ").unbroken()
 }
 
-fn undecided(report: &CutoverReport, now: Timestamp) -> String {
+fn undecided(report: &CutoverReport, now: Timestamp) -> Message {
     let under_way = seconds(report.started_at, now);
-    let closed = match (report.direction.as_str(), report.fenced_at) {
-        (_, None) => "no fence is recorded yet",
-        ("rollback", Some(_)) => "Traffic is fenced",
-        (_, Some(_)) => "Landing is fenced",
+    let fenced = match (report.direction.as_str(), report.fenced_at) {
+        (_, None) => message!("watch-fenced-nothing"),
+        ("rollback", Some(_)) => message!("watch-fenced", side = Side::Traffic),
+        (_, Some(_)) => message!("watch-fenced", side = Side::Landing),
     };
     let left = seconds(now, report.deadline);
     let deadline = match left > 0.0 {
-        true => format!("the deadline is in {}", duration(left)),
-        false => "THE DEADLINE IS OVER: it cannot be decided any more, and is aborted".to_owned(),
+        true => message!("cutover-deadline", time = duration(left)),
+        false => message!("cutover-deadline-over"),
     };
-    format!("not decided for {}; {closed}; {deadline}", duration(under_way))
+    message!("watch-undecided", time = duration(under_way), fenced = fenced, deadline = deadline)
 }
 
-fn decided(report: &CutoverReport, at: Timestamp, now: Timestamp) -> String {
+fn decided(report: &CutoverReport, at: Timestamp, now: Timestamp) -> Message {
     let (what, record) = match (report.state.as_str(), report.direction.as_str()) {
-        ("switched", _) => ("switched", "Traffic is the system of record"),
-        ("rolled_back", _) => ("rolled back", "Landing is the system of record"),
-        (_, "rollback") => ("ABORTED", "Traffic is the system of record, as before"),
-        _ => ("ABORTED", "Landing is the system of record, as before"),
+        ("switched", _) => (message!("cutover-step-switched"), message!("cutover-record-traffic")),
+        ("rolled_back", _) => (message!("cutover-step-rolled-back"), message!("cutover-record-landing")),
+        (_, "rollback") => (message!("watch-aborted"), message!("cutover-record-traffic-still")),
+        _ => (message!("watch-aborted"), message!("cutover-record-landing-still")),
     };
     let took = duration(seconds(report.started_at, at));
-    let mut text = format!("{what} after {took}, {} ago: {record}", duration(seconds(at, now)));
+    let ago = duration(seconds(at, now));
+    let mut parts = vec![message!("watch-decided", what = what, took = took, ago = ago, record = record)];
     match report.fence_end() {
         None | Some(FenceEnd::WithoutFence) => {}
         Some(FenceEnd::Lifted(at)) => {
-            text += &format!("; the fence was lifted at {}", since(report.started_at, at));
+            parts.push(message!("cutover-fence-lifted", time = since(report.started_at, at)));
         }
-        Some(FenceEnd::NotRecorded) => text += "; THE FENCE IS NOT RECORDED AS LIFTED YET",
+        Some(FenceEnd::NotRecorded) => parts.push(message!("cutover-fence-not-lifted")),
     }
-    if let Some(reason) = report.reason.as_ref().filter(|_| report.state == "aborted") {
-        text += &format!("; reason: {reason}");
-    }
-    text
+    let reason = report.reason.as_ref().filter(|_| report.state == "aborted");
+    parts.extend(reason.map(|reason| message!("watch-reason", reason = reason)));
+    Message::joined(parts, "; ")
 }
 
 /// Seconds from `from` to `to`; 0 when `to` is earlier.
@@ -99,11 +99,12 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 }
 
 /// `+0.31 s`, or `+3 min 5 s`.
-fn since(from: Timestamp, to: Timestamp) -> String {
-    match seconds(from, to) {
-        short @ 0.0..10.0 => format!("+{short:.2} s"),
-        long => format!("+{}", duration(long)),
-    }
+fn since(from: Timestamp, to: Timestamp) -> Message {
+    let time = match seconds(from, to) {
+        short @ 0.0..10.0 => message!("figures-seconds", seconds = format!("{short:.2}")),
+        long => duration(long),
+    };
+    Message::joined([Message::verbatim("+"), time], "")
 }
 
 #[cfg(test)]
@@ -126,7 +127,7 @@ mod tests {
     }
 
     fn said(report: &CutoverReport) -> String {
-        lines(report, Duration::from_millis(500)).join("\n").replace('\u{a0}', " ")
+        Message::joined(lines(report, Duration::from_millis(500)), "\n").to_string().replace('\u{a0}', " ")
     }
 
     #[test]
