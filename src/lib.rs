@@ -40,7 +40,7 @@
 //! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
 //! | [`mod@verification`] | background verification: what is compared when, and what was compared | postgres, compare |
-//! | [`mod@explain`] | one lead, end to end: both sides, rules, journey, records | language, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare |
+//! | [`mod@explain`] | one lead, end to end: both sides, rules, journey, records | postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare |
 //! | [`mod@telemetry`] | the live state, its recent past and the metrics, for logs, HTTP and the service manager | report, config |
 //! | [`mod@page`] | the status page: the live state as HTML, and its events | telemetry |
 //! | [`mod@alert`] | causes of alerts, when they are told, and the channels: Telegram, webhook, mail, ping | disk, report, config, telemetry |
@@ -49,8 +49,8 @@
 //! | [`mod@cutover`] | Traffic becomes the system of record; rollback | disk, operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, verification, doctor |
 //! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | disk, report, postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, compare, verification, telemetry, doctor, cutover |
 //! | [`mod@import`] | an export of Landing becomes rows of Traffic | operator, postgres, mapping, config, batch, checkpoint, admission, access, quarantine, landing, traffic, files, cutover |
-//! | [`mod@finish`] | the end of a settled cutover | language, disk, operator, postgres, config, checkpoint, admission, quarantine, fence, files, cutover |
-//! | [`mod@migrate`] | what leadbridge creates in both databases | language, postgres, mapping, checkpoint, admission, access, landing, traffic |
+//! | [`mod@finish`] | the end of a settled cutover | disk, operator, postgres, config, checkpoint, admission, quarantine, fence, files, cutover |
+//! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, mapping, checkpoint, admission, access, landing, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
 //! | [`mod@cli`] | the command line | config, files, cutover |
