@@ -16,7 +16,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::fence::Tried;
 use crate::landing::left_out::LeftOut;
-use crate::language::{Language, Message, message};
+use crate::language::{Argument, Language, Message, message};
 use crate::model::lsn::Lsn;
 use crate::model::sha256;
 use crate::model::timestamp::{Timestamp, as_rfc3339};
@@ -250,7 +250,7 @@ impl Page {
 }
 
 fn seconds(seconds: f64) -> Message {
-    message!("figures-seconds", seconds = format!("{seconds:.3}"))
+    message!("figures-seconds", seconds = Argument::Decimal(format!("{seconds:.3}")))
 }
 
 fn write_table(page: &mut Page, table: &TableProof) {

@@ -20,7 +20,7 @@ use crate::compare::{Difference, DifferenceExample, Place, ReadRate};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::language::{Language, Message, message};
+use crate::language::{Argument, Language, Message, message};
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::traffic::RowCounts;
@@ -124,7 +124,7 @@ fn lines(found: &Verification, repaired: Option<RowCounts>) -> Vec<Message> {
         "verify-sum",
         quarantined = found.quarantined,
         notes = found.conversion_notes,
-        seconds = format!("{:.1}", found.seconds),
+        seconds = Argument::Decimal(format!("{:.1}", found.seconds)),
         rate = format!("{:.0}", found.rows_per_second)
     ));
     lines.extend(found.resumed.then(|| message!("verify-resumed")));

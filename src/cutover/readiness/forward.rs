@@ -14,7 +14,7 @@ use crate::doctor::{judge_legacy_names, pending_notifications};
 use crate::error::{Error, Result};
 use crate::fence::holders::Against;
 use crate::language::written::date;
-use crate::language::{Message, message};
+use crate::language::{Argument, Message, message};
 use crate::model::side::Side;
 use crate::postgres::advisory::ExclusiveRight;
 use crate::postgres::{Database, Databases};
@@ -133,7 +133,7 @@ fn judge(verified: std::result::Result<&Verification, &Error>) -> Result<Verdict
         Ok(found) if found.equal => {
             let rows: u64 = found.tables.iter().map(|table| table.found.landing_rows).sum();
             let changed: u64 = found.tables.iter().map(|table| table.found.changed_on_traffic).sum();
-            let seconds = format!("{:.1}", found.seconds);
+            let seconds = Argument::Decimal(format!("{:.1}", found.seconds));
             Ok(Verdict::ok(match changed {
                 0 => message!("cutover-compared", rows = rows, seconds = seconds),
                 _ => message!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::language::written::{clock, duration};
-use crate::language::{Message, message};
+use crate::language::{Argument, Message, message};
 use crate::model::side::Side;
 use crate::telemetry::{CutoverReport, CutoverStep, FenceEnd, StepMark};
 
@@ -101,7 +101,7 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 /// `+0.31 s`, or `+3 min 5 s`.
 fn since(from: Timestamp, to: Timestamp) -> Message {
     let time = match seconds(from, to) {
-        short @ 0.0..10.0 => message!("figures-seconds", seconds = format!("{short:.2}")),
+        short @ 0.0..10.0 => message!("figures-seconds", seconds = Argument::Decimal(format!("{short:.2}"))),
         long => duration(long),
     };
     Message::joined([Message::verbatim("+"), time], "")
