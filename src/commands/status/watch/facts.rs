@@ -46,7 +46,8 @@ impl Fact {
     }
 }
 
-/// Everything that is known, in the order of the screen. `language` is that of the tables, whose columns depend on it.
+/// Everything that is known, in the order of the screen. `language` is that of tables, whose columns depend on it, and of a
+/// remedy that the daemon has told.
 pub fn facts(model: &Model, language: Language) -> Vec<Fact> {
     let mut facts = vec![state(model)];
     let Some(newest) = model.newest() else { return facts };
@@ -61,7 +62,7 @@ pub fn facts(model: &Model, language: Language) -> Vec<Fact> {
     facts.extend(in_the_way(model));
     facts.extend(snapshot(model, language));
     facts.extend(places(model, newest));
-    facts.extend(trouble(model, newest));
+    facts.extend(trouble(model, newest, language));
     facts
 }
 
@@ -344,7 +345,7 @@ fn places(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
 }
 
 /// What waits for an operator, and the last error.
-fn trouble(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
+fn trouble(model: &Model, newest: KnownRound<'_>, language: Language) -> Vec<Fact> {
     let mut facts = Vec::new();
     let what_to_do = || message!("commands-label-what-to-do");
     if let Some(known) = model.attention() {
@@ -363,8 +364,8 @@ fn trouble(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
         let text = Message::joined([Message::verbatim(clock(error.at)), says], ": ");
         let label = message!("commands-label-last-error");
         facts.push(marked(Fact::new(4, label, text).toned(Tone::Bad), model, newest.old_since));
-        let remedy = error.remedy.as_ref();
-        facts.extend(remedy.map(|remedy| Fact::new(5, what_to_do(), Message::verbatim(remedy))));
+        let remedy = error.remedy_in(language).map(Message::verbatim);
+        facts.extend(remedy.map(|remedy| Fact::new(5, what_to_do(), remedy)));
     }
     facts
 }

@@ -16,14 +16,15 @@ use super::look::Appearance;
 use super::model::{Maxima, Model, Moment, Round};
 use super::scenes::{
     all_gone, daemon_gone, different, during, failed, hanging, moment, quarantine, round, snapshot, standby,
-    streamed, switched,
+    streamed, switched, then,
 };
 use super::screen::{self, LABELS};
 use crate::commands::status::gather::WhoAnswered;
-use crate::language::Language;
+use crate::error::Error;
+use crate::language::{Language, message};
 use crate::model::lsn::Lsn;
 use crate::telemetry::scenes_for_tests::{cutover, live};
-use crate::telemetry::{DaemonPresence, State, TableProgress};
+use crate::telemetry::{DaemonPresence, LastError, Live, State, TableProgress};
 
 const FULL: Appearance = Appearance { unicode: true, colours: true, language: Language::English };
 const PLAIN: Appearance = Appearance { unicode: false, colours: false, ..FULL };
@@ -162,6 +163,17 @@ fn the_words_of_a_russian_screen_are_russian() {
     let is_word = |word: &&str| word.chars().filter(char::is_ascii_alphabetic).count() > 3;
     for word in screen.split_whitespace().filter(is_word) {
         assert!(words.iter().any(|known| word.contains(known)) || word.contains("iB"), "{word} in {screen}");
+    }
+}
+
+#[test]
+fn the_remedy_of_the_last_error_is_in_the_language_of_the_screen() {
+    let remedy = message!("error-remedy-disk-full");
+    let error = LastError::new(&Error::refused("x").remedy(remedy.clone()));
+    let model = then(Live { last_error: Some(error), ..live(State::Error) });
+    for (look, language) in [(FULL, Language::English), (RUSSIAN, Language::Russian)] {
+        let screen = symbols(&drawn(&model, look, (120, 40)));
+        assert!(screen.contains(&remedy.in_language(language)), "{screen}");
     }
 }
 
