@@ -40,6 +40,7 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "mapping",
     "admission",
     "landing",
+    "config",
     "doctor",
     "cutover",
     "page",

@@ -63,13 +63,13 @@ postgres-remedy-pooler-mode = в { $variable } используйте режим
 postgres-remedy-standby = сделайте реплику главным сервером или укажите главный сервер в { $variable }; демон продолжит сам
 postgres-remedy-history-gone = неизвестно, есть ли ещё на Landing всё, что есть на Traffic: верните файл истории из архива в pg_wal или запустите `leadbridge resync`
 postgres-remedy-history-unreadable = неизвестно, есть ли ещё на Landing всё, что есть на Traffic: запустите `leadbridge resync`
-postgres-remedy-landing-behind = Landing восстановлен в более раннем состоянии или переключён на реплику, на которой не было WAL, уже попавшего на Traffic: часть изменений Landing была бы пропущена, а другие там и не происходили. Проверьте, что URL указывает на нужный сервер, затем запустите `leadbridge resync`
+postgres-remedy-landing-behind = Landing восстановлен в более раннем состоянии или аварийно переключён на реплику, на которой не было WAL, уже попавшего на Traffic: часть изменений Landing была бы пропущена, а другие там и не происходили. Проверьте, что URL указывает на нужный сервер, затем запустите `leadbridge resync`
 
 postgres-remedy-end-transaction = завершите эту транзакцию или подождите: leadbridge повторит попытку
 postgres-remedy-wal-level = задайте на Landing wal_level = logical и перезапустите его
 postgres-remedy-slots = увеличьте на Landing max_replication_slots или удалите слот, который никому не нужен
-postgres-remedy-slot-in-use = повторите через несколько секунд; если не поможет, выясните, какой процесс читает из него поток
-postgres-remedy-foreign-slot = выясните, чей он, и, если он никому не нужен, удалите его там через pg_drop_replication_slot
+postgres-remedy-slot-in-use = повторите через несколько секунд; если не поможет, выясните, какой процесс читает поток этого слота
+postgres-remedy-foreign-slot = выясните, чей это слот, и, если он никому не нужен, удалите его там через pg_drop_replication_slot
 postgres-remedy-open-transactions = слот ждёт завершения всех открытых там транзакций: дайте долгим завершиться и повторите
 postgres-remedy-oldest-transaction = дайте ей завершиться (самая старая в pg_stat_activity и pg_prepared_xacts) и повторите
 postgres-remedy-table-lock = подождите, пока эта транзакция завершится, или завершите её и повторите
