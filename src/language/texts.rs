@@ -41,6 +41,7 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "admission",
     "landing",
     "config",
+    "checkpoint",
     "doctor",
     "cutover",
     "page",
