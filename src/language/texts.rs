@@ -42,6 +42,7 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "landing",
     "config",
     "checkpoint",
+    "capture",
     "doctor",
     "cutover",
     "page",
