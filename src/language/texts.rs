@@ -43,6 +43,7 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "config",
     "checkpoint",
     "capture",
+    "replication",
     "doctor",
     "cutover",
     "page",
