@@ -44,6 +44,7 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "checkpoint",
     "capture",
     "replication",
+    "traffic",
     "doctor",
     "cutover",
     "page",
