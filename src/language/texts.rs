@@ -45,6 +45,7 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "capture",
     "replication",
     "traffic",
+    "quarantine",
     "doctor",
     "cutover",
     "page",
