@@ -46,6 +46,7 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "replication",
     "traffic",
     "quarantine",
+    "telemetry",
     "doctor",
     "cutover",
     "page",
