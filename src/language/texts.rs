@@ -47,6 +47,7 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "traffic",
     "quarantine",
     "telemetry",
+    "compare",
     "doctor",
     "cutover",
     "page",
