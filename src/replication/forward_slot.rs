@@ -219,7 +219,7 @@ async fn check_fence(landing: Database<'_>, cutover: Uuid) -> Result<()> {
 
 fn foreign(name: &str) -> Error {
     Error::refused(format!("the slot `{name}` on Landing is not leadbridge's, and is left alone"))
-        .remedy(message!("replication-remedy-foreign-slot"))
+        .remedy(message!("error-remedy-forward-slot-foreign"))
 }
 
 fn in_use(name: &str) -> Error {
