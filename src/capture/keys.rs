@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::framing::{Announced, Capture, ReplicatedRelation};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::{RowKey, Table};
 use crate::pgoutput::{OldTuple, Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
 
@@ -51,10 +52,8 @@ impl ReplicatedRelation for KeyColumn {
         let at = relation.columns.iter().position(|column| &*column.name == "id" && column.key);
         let at = at.filter(|_| relation.replica_identity != ReplicaIdentity::Nothing).ok_or_else(|| {
             let name = table.traffic_name();
-            Error::refused(format!("the replica identity of {name} on Traffic does not contain `id`")).remedy(format!(
-                "run on Traffic: ALTER TABLE {name} REPLICA IDENTITY DEFAULT (with a primary key on id); deletes that \
-                 were made meanwhile are not known"
-            ))
+            Error::refused(format!("the replica identity of {name} on Traffic does not contain `id`"))
+                .remedy(message!("capture-remedy-identity-on-traffic", name = name))
         })?;
         let of_lead = |name: &str| {
             let is_named = |column: &RelationColumn| *column.name == *name;

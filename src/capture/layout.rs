@@ -10,13 +10,15 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::mapping::TableMapping;
 use crate::model::change::{Column, Datum, Row, Table};
 use crate::pgoutput::{Relation, ReplicaIdentity, Tuple, Value};
 
 /// Consequence of a table's change for a running stream.
-const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then: rows that were written since \
-                         cannot be translated, and none of them was applied";
+fn meanwhile() -> Message {
+    message!("capture-remedy-meanwhile")
+}
 
 /// A table's column positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,9 +84,7 @@ impl Layout {
         }
         let name = &self.name;
         Err(Error::refused(format!("the replica identity of {name} on Landing does not contain `id`"))
-            .remedy(format!(
-                "run on Landing: ALTER TABLE {name} REPLICA IDENTITY DEFAULT (with a primary key on id). {MEANWHILE}"
-            )))
+            .remedy(message!("capture-remedy-identity", name = name, meanwhile = meanwhile())))
     }
 
     fn position(&self, column: usize) -> Option<usize> {
@@ -136,15 +136,16 @@ fn check_column(relation: &Relation, expected: &Column, found: Option<u32>) -> R
     let place = format!("column {}.{} on Landing", relation.name, expected.name);
     match found {
         None if expected.required => Err(Error::refused(format!("{place} is missing"))
-            .remedy(format!("the mapping needs it: bring it back under this name. {MEANWHILE}"))),
-        None => Err(Error::refused(format!("{place} was dropped or renamed while it was replicated")).remedy(
-            "run `leadbridge resync`, with the column brought back or without it: rows that were written since \
-             cannot be translated, and none of them was applied",
-        )),
-        Some(type_oid) if !expected.is_passthrough && !expected.kind.accepts(type_oid) => Err(Error::refused(
-            format!("{place} has the type with OID {type_oid}, not {}", expected.kind.accepted_names()),
-        )
-        .remedy(format!("change its type back. {MEANWHILE}"))),
+            .remedy(message!("capture-remedy-needed", meanwhile = meanwhile()))),
+        None => Err(Error::refused(format!("{place} was dropped or renamed while it was replicated"))
+            .remedy(message!("capture-remedy-dropped"))),
+        Some(type_oid) if !expected.is_passthrough && !expected.kind.accepts(type_oid) => {
+            Err(Error::refused(format!(
+                "{place} has the type with OID {type_oid}, not {}",
+                expected.kind.accepted_names()
+            ))
+            .remedy(message!("capture-remedy-type", meanwhile = meanwhile())))
+        }
         _ => Ok(()),
     }
 }

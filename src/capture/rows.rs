@@ -6,6 +6,7 @@ use super::framing::{Announced, Capture, ReplicatedRelation};
 use super::layout::Layout;
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::mapping::Mapping;
 use crate::model::budget::LONG_ROW;
 use crate::model::change::{Row, Table};
@@ -48,10 +49,7 @@ impl LandingTables {
             }
             _ => return Ok(()),
         };
-        Err(Error::refused(what).remedy(
-            "bring the table back under its name, then run `leadbridge resync`; no row that was written since \
-             was applied",
-        ))
+        Err(Error::refused(what).remedy(message!("capture-remedy-renamed")))
     }
 }
 

@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::step::during;
@@ -46,12 +47,12 @@ impl Finish {
                 "the move of slot `{}` is being finished (since {since}): its slots are dropped",
                 names.slot
             ))
-            .remedy("run `leadbridge finish` again: the command continues where it stopped")),
+            .remedy(message!("checkpoint-remedy-finishing"))),
             Some(Finish::Finished { at }) => Err(Error::refused(format!(
                 "the move of slot `{}` was finished at {at}: Traffic has all leads, nothing is left to replicate",
                 names.slot
             ))
-            .remedy("switch the daemon off for good (`systemctl disable --now leadbridge`)")),
+            .remedy(message!("checkpoint-remedy-finished"))),
         }
     }
 }

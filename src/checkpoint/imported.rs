@@ -7,6 +7,7 @@ use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Client, Row};
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::mapping::{Mapping, Passthrough};
 use crate::model::change::{Origin, Table};
 use crate::model::lsn::Lsn;
@@ -160,7 +161,7 @@ impl ImportRecord {
         match during(client, WRITING).run(&sql, &parameters).await? {
             1 => Ok(()),
             _ => Err(Error::refused("Traffic's record of this import is gone, or is of another import")
-                .remedy("run `leadbridge import` again: the command says what Traffic has recorded")),
+                .remedy(message!("checkpoint-remedy-import-gone"))),
         }
     }
 }
@@ -173,7 +174,7 @@ fn number(value: u64) -> i64 {
 fn recorded(row: &Row) -> Result<ImportRecord> {
     let unknown = || {
         Error::refused("Traffic's record of an import was written by a version that this one does not know")
-            .remedy("use the version of leadbridge that began the import, or a newer one")
+            .remedy(message!("checkpoint-remedy-import-newer"))
     };
     let table = Table::from_label(row.get(5)).ok_or_else(unknown)?;
     let columns = serde_json::from_str(row.get(4)).map_err(|_| unknown())?;

@@ -6,14 +6,11 @@ use tokio_postgres::Client;
 
 use super::{Identity, own_schema};
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::step::during;
 use crate::postgres::{Database, Endpoint};
-
-const CHOOSE_ANOTHER: &str = "give this installation a schema of its own: `[names] schema` in its configuration, then \
-    `leadbridge migrate`; if it is the same installation, and its names or its Landing were changed for good, run \
-    `leadbridge migrate --replace-installation`, then `leadbridge resync`";
 
 /// Record in the table `installation`: the installation that migrated first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +98,7 @@ impl Installation {
             "{side}: the schema `{schema}` belongs to another installation: its {what} is `{known}`, this one's is \
              `{ours}`"
         ))
-        .remedy(CHOOSE_ANOTHER))
+        .remedy(message!("checkpoint-remedy-own-schema")))
     }
 
     /// Refuses Traffic's tables when another leadbridge schema on Traffic replicates to the same tables,
@@ -133,7 +130,7 @@ impl Installation {
                     row.get::<_, String>(0),
                     other.schema
                 ))
-                .remedy("let this installation write to tables of its own: `[names] traffic_schema`, or another database"));
+                .remedy(message!("checkpoint-remedy-own-tables")));
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Identity, Published, ReplicatedSettings};
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
@@ -292,7 +293,7 @@ impl Ledger {
 ///
 /// # Errors
 /// `Refused` when the checkpoint says `switched`; `instead` is the remedy. Or the checkpoint cannot be read.
-pub async fn refuse_switched(client: &Client, names: &Names, instead: &str) -> Result<()> {
+pub async fn refuse_switched(client: &Client, names: &Names, instead: Message) -> Result<()> {
     let sql = format!("SELECT state = 'switched' FROM {} WHERE slot = $1 FOR SHARE", names.own("checkpoint"));
     let row = during(client, READING).row_if_any(&sql, &[&names.slot]).await?;
     match row.is_some_and(|row| row.get(0)) {
@@ -359,7 +360,7 @@ fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
         "switched" => ReplicationState::Switched,
         other => {
             return Err(Error::refused(format!("the checkpoint of slot `{slot}` is in state `{other}`"))
-                .remedy("this version does not know it: use the version that wrote it"));
+                .remedy(message!("checkpoint-remedy-state-unknown")));
         }
     };
     let identity = Identity {
@@ -381,13 +382,13 @@ pub(super) fn published_of(slot: &str, text: Option<&str>) -> Result<Option<Publ
         Error::refused(format!(
             "what the checkpoint of slot `{slot}` says of Landing is not understood: {error}"
         ))
-        .remedy("run `leadbridge resync`")
+        .remedy(message!("error-remedy-resync"))
     })
 }
 
 fn settings_of(slot: &str, text: Option<&str>) -> Result<Option<ReplicatedSettings>> {
     text.map(serde_json::from_str).transpose().map_err(|error| {
         Error::refused(format!("the settings in the checkpoint of slot `{slot}` are not understood: {error}"))
-            .remedy("use the version that wrote them, or a newer one")
+            .remedy(message!("checkpoint-remedy-settings-newer"))
     })
 }

@@ -15,6 +15,7 @@ use super::Identity;
 use crate::disk;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
+use crate::language::message;
 use crate::model::lsn::Lsn;
 
 const KEY: &str = "checkpoint";
@@ -169,7 +170,7 @@ impl LocalStore {
                 Kind::Transient,
                 format!("{doing} the state directory {}: another process uses it", self.path.display()),
             )
-            .remedy("stop the other leadbridge, or give this one its own LEADBRIDGE_STATE_DIR"),
+            .remedy(message!("checkpoint-remedy-state-dir-shared")),
             _ => self.error(doing, error),
         }
     }
@@ -182,21 +183,15 @@ impl LocalStore {
                 Kind::Transient,
                 format!("{doing} the state directory {}: {why}", self.path.display()),
             )
-            .remedy(
-                "free space on its disk, or let the daemon's user write more there; the daemon continues by \
-                 itself",
-            );
+            .remedy(message!("checkpoint-remedy-state-dir-full"));
         }
-        Error::refused(format!("{doing} the state directory {}: {error}", self.path.display())).remedy(
-            "check its disk and permissions; its content may be deleted, Traffic has the position too",
-        )
+        Error::refused(format!("{doing} the state directory {}: {error}", self.path.display()))
+            .remedy(message!("checkpoint-remedy-state-dir-failed"))
     }
 
     fn damaged(&self, why: &str) -> Error {
         Error::refused(format!("{} is not a state directory of leadbridge: {why}", self.path.display()))
-            .remedy(
-                "point LEADBRIDGE_STATE_DIR elsewhere, or empty the directory: Traffic has the position too",
-            )
+            .remedy(message!("checkpoint-remedy-state-dir-foreign"))
     }
 }
 
@@ -255,15 +250,14 @@ fn open_error(directory: &Path, error: &sled::Error) -> Error {
     match error {
         sled::Error::Io(cause) if is_lock(cause) => {
             Error::refused(format!("another leadbridge uses the state directory {place}"))
-                .remedy("stop it, or give this one its own LEADBRIDGE_STATE_DIR: it then stands by")
+                .remedy(message!("checkpoint-remedy-state-dir-in-use"))
         }
-        sled::Error::Io(cause) => Error::refused(format!(
-            "the state directory {place} cannot be used: {cause}"
-        ))
-        .remedy("make it a directory that this user can write, or point LEADBRIDGE_STATE_DIR elsewhere"),
-        other => Error::refused(format!("the state directory {place} cannot be opened: {other}")).remedy(
-            "point LEADBRIDGE_STATE_DIR elsewhere, or empty the directory: Traffic has the position too",
-        ),
+        sled::Error::Io(cause) => {
+            Error::refused(format!("the state directory {place} cannot be used: {cause}"))
+                .remedy(message!("checkpoint-remedy-state-dir-closed"))
+        }
+        other => Error::refused(format!("the state directory {place} cannot be opened: {other}"))
+            .remedy(message!("checkpoint-remedy-state-dir-foreign")),
     }
 }
 

@@ -39,6 +39,7 @@ pub use settings::ReplicatedSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::postgres::Endpoint;
@@ -120,11 +121,7 @@ fn first_start(
             "Landing has a slot `{}` (at {}), but Traffic has no record of it",
             live.slot, slot.confirmed_flush
         ))
-        .remedy(
-            "if Traffic was restored from a backup, run `leadbridge resync`; if the slot is another \
-             installation's, choose another name ([names] slot); if nobody needs it, drop it with \
-             pg_drop_replication_slot",
-        ));
+        .remedy(message!("checkpoint-remedy-unknown-slot")));
     }
     Ok(Start::Snapshot { drop_slot: false })
 }
@@ -175,21 +172,11 @@ fn start_reverse(
         return Err(Error::refused(format!(
             "positions contradict each other: Traffic is at {traffic}, but {place} is at {at}"
         ))
-        .remedy(
-            "Traffic was restored from a backup after the cutover: changes that reverse replication applied to \
-             Landing are no longer on Traffic. Restore the newest state of Traffic; or, if that loss is \
-             accepted, and Landing's newer values with it, empty LEADBRIDGE_STATE_DIR, drop the slot on Landing \
-             with pg_drop_replication_slot, and start again: the daemon makes a new slot",
-        ));
+        .remedy(message!("checkpoint-remedy-traffic-behind")));
     }
-    wal.check_contains(traffic, recorded.timeline).map(|()| Start::Reverse).map_err(|error| {
-        Error::refused(error.message()).remedy(
-            "Landing was restored to an earlier state after the cutover: changes of Traffic that reverse \
-             replication applied are no longer there. Check that the URL names the right server; bring that \
-             Landing back, or do without \
-             reverse replication",
-        )
-    })
+    wal.check_contains(traffic, recorded.timeline)
+        .map(|()| Start::Reverse)
+        .map_err(|error| Error::refused(error.message()).remedy(message!("checkpoint-remedy-landing-behind")))
 }
 
 /// # Errors
@@ -200,14 +187,14 @@ pub fn check_start(live: &Identity, slot: Option<&SlotPosition>, traffic: Lsn) -
             "the slot `{}` is gone from Landing; Traffic is at {traffic}",
             live.slot
         ))
-        .remedy("the changes in between cannot be read any more: run `leadbridge resync`"));
+        .remedy(message!("checkpoint-remedy-gap")));
     };
     if slot.wal_status.as_deref() == Some("lost") {
         return Err(Error::refused(format!(
             "the slot `{}` has lost WAL that it needs (wal_status = lost, max_slot_wal_keep_size); Traffic is at {traffic}",
             live.slot
         ))
-        .remedy("the changes in between cannot be read any more: run `leadbridge resync`"));
+        .remedy(message!("checkpoint-remedy-gap")));
     }
     if slot.confirmed_flush > traffic {
         let slot = format!("the slot `{}` is at {}", live.slot, slot.confirmed_flush);
@@ -217,10 +204,8 @@ pub fn check_start(live: &Identity, slot: Option<&SlotPosition>, traffic: Lsn) -
 }
 
 fn behind(traffic: &str, other: &str) -> Error {
-    Error::refused(format!("positions contradict each other: {traffic}, but {other}")).remedy(
-        "Traffic was restored from a backup, or the slot was recreated: changes in between would be skipped. \
-         Run `leadbridge resync`",
-    )
+    Error::refused(format!("positions contradict each other: {traffic}, but {other}"))
+        .remedy(message!("checkpoint-remedy-skipped"))
 }
 
 fn same_identity(live: &Identity, recorded: &Identity, place: &str) -> Result<()> {
@@ -235,10 +220,7 @@ fn same_identity(live: &Identity, recorded: &Identity, place: &str) -> Result<()
         Some((what, live, recorded)) => Err(Error::refused(format!(
             "{place} belongs to another {what}: it says `{recorded}`, this run has `{live}`"
         ))
-        .remedy(
-            "check the URLs, the names in the configuration and LEADBRIDGE_STATE_DIR; if Landing was really \
-             replaced, run `leadbridge migrate --replace-installation`, then `leadbridge resync`",
-        )),
+        .remedy(message!("checkpoint-remedy-identity"))),
     }
 }
 
@@ -252,7 +234,7 @@ pub fn check_slot(live: &Identity, slot: &SlotPosition) -> Result<()> {
         "the slot `{}` on Landing is not leadbridge's: the slot decodes database `{}` with `{}`",
         live.slot, slot.database, slot.plugin
     ))
-    .remedy("choose another name for ours ([names] slot)"))
+    .remedy(message!("checkpoint-remedy-slot-name")))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use super::Installation;
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::{Database, Endpoint};
@@ -18,8 +19,6 @@ pub const HASH: &str = "'leadbridge shape ' || pg_catalog.encode(pg_catalog.sha2
 
 /// Objects that an error names.
 const NAMED: usize = 5;
-
-const RUN_MIGRATE: &str = "run `leadbridge migrate`, which makes again what is its own, and names the rest";
 
 /// What must be as `migrate` has made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +63,7 @@ pub async fn refuse_foreign_owner(database: Database<'_>) -> Result<()> {
         database.names.schema,
         named(&objects)
     ))
-    .remedy(
-        "find out whose they are; drop them, or give them to the owner of the replicated tables (ALTER … OWNER TO), and \
-         run `leadbridge migrate`; or choose another name: [names] schema",
-    ))
+    .remedy(message!("checkpoint-remedy-foreign-objects")))
 }
 
 /// What of the schema is not as `migrate` has recorded.
@@ -108,7 +104,7 @@ pub async fn admit(database: Database<'_>, extent: Extent) -> Result<()> {
             "{}: `leadbridge migrate` of this version has not looked at the schema `{schema}` yet",
             database.side
         ))
-        .remedy("run `leadbridge migrate`"));
+        .remedy(message!("report-migrate")));
     }
     let differences = differences(database, &shape(space)).await?;
     if differences.is_within(extent) && differences != Differences::default() {
@@ -120,7 +116,7 @@ pub async fn admit(database: Database<'_>, extent: Extent) -> Result<()> {
         phrase("; not leadbridge's, or changed: ", &differences.foreign),
         phrase("; missing: ", &differences.missing)
     ))
-    .remedy(RUN_MIGRATE))
+    .remedy(message!("checkpoint-remedy-schema-differs")))
 }
 
 /// Compares the catalog with the rows that `migrate` has recorded.
@@ -193,17 +189,15 @@ pub async fn refuse_unserved(database: Database<'_>) -> Result<()> {
     if step.row(&sql, &[&role]).await?.get(0) {
         return Ok(());
     }
+    let side = match database.side {
+        Side::Landing => "landing",
+        Side::Traffic => "traffic",
+    };
     Err(Error::refused(format!(
         "{}: the owner of the schema `{}` has not named the role {role}, so leadbridge's functions refuse it",
         database.side, names.schema
     ))
-    .remedy(format!(
-        "run there as the owner what `leadbridge migrate --print={} --role {role}` shows for the role",
-        match database.side {
-            Side::Landing => "landing",
-            Side::Traffic => "traffic",
-        }
-    )))
+    .remedy(message!("checkpoint-remedy-unserved", side = side, role = role)))
 }
 
 #[cfg(test)]

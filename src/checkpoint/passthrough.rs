@@ -1,6 +1,7 @@
 //! The passthrough columns for which `migrate` has made a place on Traffic.
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::mapping::{Passthrough, PassthroughColumn};
 use crate::model::change::Table;
 use crate::postgres::Database;
@@ -23,7 +24,7 @@ pub async fn read(traffic: Database<'_>) -> Result<Passthrough> {
         let label: &str = row.get(0);
         let table = Table::from_label(label).ok_or_else(|| {
             Error::refused(format!("{record} names a table that this version does not know: {label}"))
-                .remedy("use the version of leadbridge that migrated Traffic, or a newer one")
+                .remedy(message!("checkpoint-remedy-passthrough-newer"))
         })?;
         let column = PassthroughColumn { landing: row.get(1), traffic: row.get(2), sql_type: row.get(3) };
         passthrough.0.entry(table).or_default().push(column);

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::mapping::{Mapping, Passthrough};
 use crate::model::change::Table;
 use crate::model::side::Side;
@@ -109,10 +110,7 @@ impl Published {
         match self.difference(before, Side::Landing) {
             None => Ok(()),
             Some(what) => Err(Error::refused(format!("{what}: changes since then may not have been sent"))
-                .remedy(
-                    "put Landing right (`leadbridge doctor` says whether something is wrong still), then run \
-                     `leadbridge resync`",
-                )),
+                .remedy(message!("checkpoint-remedy-publication"))),
         }
     }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Ledger, Published, SlotPosition};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
@@ -67,7 +68,7 @@ impl Reverse {
         let published = published.map_err(|error| {
             let reverse = names.own("reverse");
             Error::refused(format!("what {reverse} says of Traffic's publication is not understood: {error}"))
-                .remedy("use the version that wrote it, or a newer one")
+                .remedy(message!("checkpoint-remedy-reverse-newer"))
         })?;
         Ok(Some(Reverse {
             cutover_id: row.get(0),
@@ -105,7 +106,7 @@ impl Reverse {
                  has `{}`",
                 self.traffic_system_id, now.system_id
             ))
-            .remedy("check TRAFFIC_DATABASE_URL; a Traffic that was restored into another cluster has no reverse replication"));
+            .remedy(message!("checkpoint-remedy-other-traffic")));
         }
         let Some(slot) = now.slot else {
             return Err(lost(format!("the slot `{name}` is gone from Traffic; Landing is at {applied}")));
@@ -115,7 +116,7 @@ impl Reverse {
                 "the slot `{name}` on Traffic is not leadbridge's: the slot decodes database `{}` with `{}`",
                 slot.database, slot.plugin
             ))
-            .remedy("find out who made it; leadbridge never touches it"));
+            .remedy(message!("checkpoint-remedy-foreign-slot")));
         }
         if slot.wal_status.as_deref() == Some("lost") {
             return Err(lost(format!(
@@ -133,19 +134,14 @@ impl Reverse {
                  ends at {}",
                 now.flushed
             ))
-            .remedy("Traffic was restored to an earlier state: restore its newest one; Landing may have newer \
-                     rows"));
+            .remedy(message!("checkpoint-remedy-traffic-restored")));
         }
         Ok(())
     }
 }
 
 fn lost(what: String) -> Error {
-    Error::refused(what).remedy(
-        "the changes in between can no longer be replicated to Landing, so a rollback would lose them. Traffic \
-         has \
-         everything and stays the system of record; stop the daemon",
-    )
+    Error::refused(what).remedy(message!("checkpoint-remedy-reverse-lost"))
 }
 
 impl Ledger {

@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::{Ledger, Published, Reverse, catalog};
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::mapping::Mapping;
 use crate::model::change::Table;
 use crate::model::names::Names;
@@ -74,11 +75,7 @@ fn check_since(names: &Names, now: &Published, recorded: &Published) -> Result<(
     let oid = |published: &Published| published.publication.as_ref().map(|publication| publication.oid);
     let remedy = match oid(now) == oid(recorded) {
         true => accepting(names),
-        false => format!(
-            "where rows were written while the publication did not exist, the server cannot decode the changes, and \
-             reverse replication has ended: Traffic has everything and stays the system of record; else {}",
-            accepting(names)
-        ),
+        false => message!("checkpoint-remedy-publication-gone", accepting = accepting(names)),
     };
     Err(Error::refused(format!(
         "publication `{publication}`: {what}: changes since then may not have been sent to Landing"
@@ -102,23 +99,18 @@ async fn check_whole(traffic: Database<'_>, tables: &[Table]) -> Result<()> {
         missing if missing.is_empty() => "every change".to_owned(),
         missing => format!("every change of {missing}"),
     };
-    Err(Error::refused(format!("the publication `{publication}` on Traffic does not send {what}")).remedy(format!(
-        "put it right: `leadbridge migrate` adds what is missing (ALTER PUBLICATION \"{publication}\" ADD TABLE, \
-         DROP TABLE and ADD TABLE for a table with a filter or a column list, SET (publish = 'insert, update, \
-         delete, truncate')); then {}",
-        accepting(names)
-    )))
+    Err(Error::refused(format!("the publication `{publication}` on Traffic does not send {what}")).remedy(
+        message!(
+            "checkpoint-remedy-publication-partial",
+            publication = publication,
+            accepting = accepting(names)
+        ),
+    ))
 }
 
 /// Steps after which a publication with a gap in its past is taken as it is.
-fn accepting(names: &Names) -> String {
-    format!(
-        "accept the publication as it is now, on Traffic: UPDATE {} SET published = NULL WHERE slot = '{}'; start the \
-         daemon, write the rows that were written meanwhile once more (UPDATE … SET id = id), and let `leadbridge \
-         rollback --dry-run` compare every row",
-        names.own("reverse"),
-        names.slot
-    )
+fn accepting(names: &Names) -> Message {
+    message!("checkpoint-remedy-accepting", reverse = names.own("reverse"), slot = &names.slot)
 }
 
 impl Ledger {

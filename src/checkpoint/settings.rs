@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Published, Recorded, ledger};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::mapping::Passthrough;
 use crate::model::change::Table;
 use crate::model::column_rules::{ColumnRules, TableColumnRules};
@@ -83,8 +84,7 @@ impl ReplicatedSettings {
              checkpoint, and {ours} here"
         ))
         .remedy(
-            "put the setting back; or, while Landing is the system of record, change what is replicated: \
-             `leadbridge migrate`, then `leadbridge resync`",
+            message!("checkpoint-remedy-setting"),
         ))
     }
 
@@ -116,8 +116,7 @@ impl ReplicatedSettings {
              for this command"
         ))
         .remedy(
-            "give the command the daemon's configuration (LEADBRIDGE_CONFIG); where the daemon's is to change, \
-             change it there first, and start the daemon again",
+            message!("checkpoint-remedy-daemon-configuration"),
         ))
     }
 

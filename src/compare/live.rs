@@ -17,6 +17,7 @@ use crate::checkpoint::{ImportRecord, Installation, ReplicatedSettings, refuse_s
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
@@ -85,8 +86,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
     let landing = config.landing.connect("verify").await?;
     let traffic = config.traffic.connect("verify").await?;
     Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
-    let instead = "`leadbridge status` shows reverse replication; a rollback compares both sides before it \
-                   switches";
+    let instead = message!("compare-remedy-verify-switched");
     refuse_switched(&traffic, &config.names, instead).await?;
     ReplicatedSettings::new(&config.names, &config.tables(), &config.columns)
         .refuse_other(Database::traffic(&traffic, &config.names))
@@ -149,7 +149,7 @@ async fn check_copied(traffic: Database<'_>) -> Result<()> {
         return Ok(());
     }
     Err(Error::refused(format!("no snapshot of slot `{}` is complete on Traffic", traffic.names.slot))
-        .remedy("there is nothing to compare yet: let `leadbridge run` copy the tables first"))
+        .remedy(message!("compare-remedy-nothing-yet")))
 }
 
 /// Compares every range of a table once.

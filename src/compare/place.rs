@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::comparison::Comparison;
 use super::ranges::Keys;
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::postgres::Database;
@@ -130,7 +131,7 @@ impl Place {
         let table = traffic.names.own("interrupted_verify");
         let sql = format!("SELECT basis, place FROM {table} WHERE slot = $1");
         let step = traffic.during("reading how far an earlier comparison has come, on Traffic");
-        let again = "run `leadbridge verify` without --resume";
+        let again = message!("compare-remedy-again");
         let row = match step.finds(&table).await? {
             true => step.row_if_any(&sql, &[&traffic.names.slot]).await?,
             false => None,

@@ -16,6 +16,7 @@ use crate::checkpoint::{ReplicatedSettings, lease, refuse_switched};
 use crate::config::{Config, Settings};
 use crate::error::{Error, Result};
 use crate::landing::{catalog, reading};
+use crate::language::{Message, message};
 use crate::mapping::TableMapping;
 use crate::model::budget::Budget;
 use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
@@ -23,8 +24,9 @@ use crate::model::names::Names;
 use crate::postgres::{Database, Databases, Session, wal};
 use crate::traffic::{RowCounts, Supplied, Touch, Writer, WriterSettings};
 
-const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; `leadbridge \
-                                status` shows reverse replication";
+fn after_the_switch() -> Message {
+    message!("compare-remedy-repair-switched")
+}
 
 /// Holds the lease for as long as the value lives.
 pub struct Repair {
@@ -38,14 +40,14 @@ impl Repair {
         let traffic = config.traffic.connect_to_write("repair").await?;
         let database = Database::traffic(&traffic, &config.names);
         own_schema::enter(database, &config.landing, Extent::Present).await?;
-        refuse_switched(&traffic, &config.names, AFTER_THE_SWITCH).await?;
+        refuse_switched(&traffic, &config.names, after_the_switch()).await?;
         ReplicatedSettings::new(&config.names, &config.tables(), &config.columns)
             .refuse_other(Database::traffic(&traffic, &config.names))
             .await?;
         let lease = lease::take_soon(Database::traffic(&traffic, &config.names)).await?;
         if !lease.is_taken() {
             return Err(Error::refused(format!("a daemon applies for this slot: {}", lease.holder()))
-                .remedy("stop it, run `leadbridge verify --repair`, then start it again"));
+                .remedy(message!("compare-remedy-daemon-runs")));
         }
         Ok(Repair { config: config.clone(), traffic })
     }
@@ -93,7 +95,7 @@ async fn write(writer: &mut Writer, config: &Config, changes: Vec<SourcedChange>
     }
     // Checked in the transaction of the rows, so that no cutover can switch between the check and the commit.
     writer.begin().await?;
-    refuse_switched(writer.session(), &config.names, AFTER_THE_SWITCH).await?;
+    refuse_switched(writer.session(), &config.names, after_the_switch()).await?;
     // Rows that were read from Landing have no unchanged TOAST values, so no values need to be supplied.
     writer.apply(&Batch { changes, ..Batch::default() }, &Supplied::new()).await?;
     writer.commit().await

@@ -13,6 +13,7 @@ use super::alert::{Alert, AlertSection};
 use super::values::{self, Listen, LogFormat};
 use super::verify::VerifySection;
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::column_rules::{ColumnRules, TableColumnRules};
 use crate::model::names::{JOURNEY_NAMES, Names, check_name};
@@ -134,7 +135,7 @@ fn column_rules(
             // What is no plain name may be a URL with a password.
             let section = if is_plain(&name) { format!("[columns.{name}]") } else { "[columns]".to_owned() };
             Error::usage(format!("{}: {section} {what}", path.display()))
-                .remedy("name landing_leads, the journey or scheduled_notifications, each once")
+                .remedy(message!("config-remedy-columns-section"))
         };
         let table = table.ok_or_else(|| wrong("is no replicated table of Landing"))?;
         if rules.0.insert(table, TableColumnRules { rename, skip }).is_some() {
@@ -322,11 +323,11 @@ pub fn parse(text: &str, path: &Path) -> Result<File> {
     file.column_rules = column_rules(std::mem::take(&mut file.columns), journey, path)?;
     if file.retry.initial > file.retry.max {
         return Err(Error::usage(format!("{}: retry.initial is longer than retry.max", path.display()))
-            .remedy("the pause between two attempts grows from retry.initial to retry.max"));
+            .remedy(message!("config-remedy-retry-pause")));
     }
-    file.alerts = std::mem::take(&mut file.alert)
-        .checked()
-        .map_err(|why| Error::usage(format!("{}: {why}", path.display())).remedy("see docs/alerting.md"))?;
+    file.alerts = std::mem::take(&mut file.alert).checked().map_err(|why| {
+        Error::usage(format!("{}: {why}", path.display())).remedy(message!("config-remedy-alerting"))
+    })?;
     Ok(file)
 }
 
@@ -340,7 +341,7 @@ fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Error {
         error.message()
     };
     Error::usage(format!("{}, line {line}{key}: {message}", path.display()))
-        .remedy("correct that line; deploy/leadbridge.toml.example shows every key with its default")
+        .remedy(message!("config-remedy-line"))
 }
 
 fn line_at(text: &str, offset: usize) -> usize {

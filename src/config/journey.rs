@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::{Config, Settings};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::names::{JOURNEY_NAMES, Names};
 use crate::postgres::step::during;
 
@@ -53,9 +54,8 @@ impl Settings {
                 return Ok(name.clone());
             }
             let remedy = match known().find(|candidate| candidate.is_ordinary) {
-                Some(there) => format!("{} is there: remove the setting, or correct it", there.name),
-                None => "correct the setting, and check LANDING_DATABASE_URL and [names] landing_schema"
-                    .to_owned(),
+                Some(there) => message!("config-remedy-journey-there", name = &there.name),
+                None => message!("config-remedy-journey-setting"),
             };
             return Err(Error::refused(format!(
                 "{KEY} names `{name}`, and Landing has no such table in {schema}"
@@ -67,14 +67,14 @@ impl Settings {
             [one] => Ok(one.name.clone()),
             // A view, for example: admission says what is wrong with the relation.
             [] => known().next().map(|other| other.name.clone()).ok_or_else(|| {
-                Error::refused(format!("Landing has no journey: neither {} in {schema}", JOURNEY_NAMES.join(" nor ")))
-                    .remedy(format!(
-                        "check LANDING_DATABASE_URL and [names] landing_schema; where the journey is called otherwise, \
-                         name its table with {KEY}"
-                    ))
+                Error::refused(format!(
+                    "Landing has no journey: neither {} in {schema}",
+                    JOURNEY_NAMES.join(" nor ")
+                ))
+                .remedy(message!("config-remedy-journey-name", key = KEY))
             }),
             _ => Err(Error::refused(format!("Landing has both {} in {schema}", JOURNEY_NAMES.join(" and ")))
-                .remedy(format!("name the one that the school's site writes with {KEY}"))),
+                .remedy(message!("config-remedy-journey-both", key = KEY))),
         }
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::column_rules::ColumnRules;
 use crate::model::names::Names;
@@ -174,7 +175,7 @@ fn read(flags: &Flags, env: Environment<'_>) -> Result<(File, PathBuf)> {
         }
         Err(error) => {
             Err(Error::usage(format!("the configuration {} cannot be read: {error}", path.display()))
-                .remedy("check --config, and that the daemon's user may read the file"))
+                .remedy(message!("config-remedy-file")))
         }
     }
 }
@@ -234,7 +235,7 @@ fn log(file: &File, flags: &Flags, env: Environment<'_>) -> Result<Log> {
 }
 
 fn bad_variable(name: &str, why: String) -> Error {
-    Error::usage(format!("{name}: {why}")).remedy("see `leadbridge --help`")
+    Error::usage(format!("{name}: {why}")).remedy(message!("config-remedy-variable"))
 }
 
 /// The endpoint by the URL in the environment, in the file named by the environment, or in the configuration,
@@ -249,12 +250,12 @@ fn endpoint(
     let file_variable = format!("{variable}_FILE");
     match (env(variable), env(&file_variable), configured) {
         (Some(_), Some(_), _) => Err(Error::usage(format!("{variable} and {file_variable} are both set"))
-            .remedy("unset one of the two")),
+            .remedy(message!("config-remedy-both-urls"))),
         (Some(url), None, _) => Endpoint::parse_in(side, &SecretString::from(url), env),
         (None, Some(path), _) => {
             let url = std::fs::read_to_string(&path).map_err(|error| {
                 Error::usage(format!("{file_variable}: {path} cannot be read: {error}"))
-                    .remedy("check the path, and that the daemon's user may read the file")
+                    .remedy(message!("config-remedy-url-file"))
             })?;
             Endpoint::parse_in(side, &SecretString::from(url), env).map_err(|error| error.context(path))
         }
@@ -262,9 +263,8 @@ fn endpoint(
             let key = variable.to_lowercase();
             error.context(format!("{}, line {}, key `{key}`", source.display(), url.line))
         }),
-        (None, None, None) => Err(Error::usage(format!("the URL of the {side} is not set")).remedy(format!(
-            "set {variable} or {file_variable}, as in {variable}=postgresql://user:password@host:5432/database"
-        ))),
+        (None, None, None) => Err(Error::usage(format!("the URL of the {side} is not set"))
+            .remedy(message!("config-remedy-no-url", variable = variable, file_variable = file_variable))),
     }
 }
 

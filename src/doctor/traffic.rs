@@ -6,7 +6,7 @@ use super::{Outcome, server, slot, tables};
 use crate::admission::{AdmissionScope, Extent};
 use crate::checkpoint::{Finish, Installation, is_switched};
 use crate::config::Config;
-use crate::language::{Message, message};
+use crate::language::message;
 use crate::model::names::{Names, STATE_TABLES};
 use crate::model::side::Side;
 use crate::postgres::Database;
@@ -147,6 +147,6 @@ async fn standbys(client: &Client, names: &Names) -> Outcome {
     }
     Ok(Verdict::warning(
         message!("doctor-traffic-standbys-cutover", list = list),
-        Message::verbatim(synchronous::remedy(Side::Traffic)),
+        synchronous::remedy(Side::Traffic),
     ))
 }

@@ -331,8 +331,7 @@ pub fn row_refusal<T>(outcome: Result<T>) -> Result<std::result::Result<T, Error
 /// A TLS failure: the peer's certificate is not accepted, or the peer does not speak TLS. A retry does not
 /// help.
 pub(crate) fn tls_error(message: String) -> Error {
-    Error::refused(message)
-        .remedy("check sslmode and sslrootcert in the database URL, and the server's certificate")
+    Error::refused(message).remedy(message!("error-remedy-tls"))
 }
 
 impl fmt::Display for Error {

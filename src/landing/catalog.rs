@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use crate::capture::layout::Layout;
 use crate::checkpoint::{self, Published, passthrough, recorded_published};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::mapping::{Mapping, Passthrough, PassthroughColumn, TableMapping};
 use crate::model::change::Table;
 use crate::model::names::Names;
@@ -66,7 +67,7 @@ pub async fn layout(client: &Client, names: &Names, mapping: &Arc<TableMapping>)
     let rows = during(client, &step).rows(sql, &[&names.landing_table(table)]).await?;
     let Some(first) = rows.first() else {
         return Err(Error::refused(format!("table {} is missing on Landing", names.landing_table(table)))
-            .remedy("check LANDING_DATABASE_URL and [names] landing_schema"));
+            .remedy(message!("landing-remedy-schema")));
     };
     let replica_identity = match first.get(2) {
         "d" => ReplicaIdentity::Default,

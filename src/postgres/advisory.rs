@@ -108,17 +108,18 @@ impl Holder {
     }
 
     /// The statement that ends the holder, and who may run it.
-    pub fn end(&self) -> String {
-        let role = self.role.as_deref().unwrap_or("the holder's role");
+    pub fn end(&self) -> Message {
+        let role = match &self.role {
+            Some(role) => Message::verbatim(role),
+            None => message!("postgres-remedy-holder-role"),
+        };
         match (self.pid, &self.prepared) {
-            (Some(pid), _) => format!(
-                "SELECT pg_terminate_backend({pid}), as {role}, as a member of pg_signal_backend (for the session of a \
-                 superuser: as a superuser)"
-            ),
+            (Some(pid), _) => message!("postgres-remedy-end-session", pid = pid, role = role),
             (None, Some(name)) => {
-                format!("ROLLBACK PREPARED {}, as {role} or as a superuser", escape_literal(name).trim())
+                let name = escape_literal(name);
+                message!("postgres-remedy-rollback-prepared", name = name.trim(), role = role)
             }
-            (None, None) => "ROLLBACK PREPARED, of the transaction that pg_prepared_xacts shows".to_owned(),
+            (None, None) => message!("postgres-remedy-rollback-shown"),
         }
     }
 }
@@ -226,16 +227,13 @@ pub async fn refuse_foreign(database: Database<'_>, right: ExclusiveRight) -> Re
 }
 
 fn refusal(side: Side, right: ExclusiveRight, foreign: &[Holder]) -> Error {
-    let list = |text: fn(&Holder) -> String| foreign.iter().map(text).collect::<Vec<_>>().join("; ");
+    let who: Vec<String> = foreign.iter().map(ToString::to_string).collect();
+    let how = Message::joined(foreign.iter().map(Holder::end), "; ");
     Error::refused(format!(
         "{side}: {right} is held by a session that is not leadbridge's: {}",
-        list(ToString::to_string)
+        who.join("; ")
     ))
-    .remedy(format!(
-        "end it on the {side}: {}; every role that may connect can take an advisory lock, so if it comes back, take \
-         its CONNECT or LOGIN away; leadbridge goes on as soon as the lock is free",
-        list(Holder::end)
-    ))
+    .remedy(message!("postgres-remedy-foreign-lock", side = side, how = how))
 }
 
 #[cfg(test)]

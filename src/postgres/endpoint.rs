@@ -17,6 +17,7 @@ use super::socket;
 use super::tls::{CertificateEnd, Encryption, Tls};
 use super::url::{self, Address, Host};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::side::Side;
 
 /// Address and login of Landing or Traffic. Printing an endpoint shows host, port, database and user only.
@@ -238,15 +239,18 @@ impl Endpoint {
 }
 
 fn refuse_poolers(side: Side, hosts: &[Host]) -> Result<()> {
-    let direct = "use the direct connection, db.<project>.supabase.co:5432 (it is IPv6 unless the project has \
-                  bought the IPv4 add-on)";
+    let direct = || message!("postgres-remedy-direct");
     for host in hosts.iter().filter(|host| !host.is_socket()) {
         let pooler = host.name.contains("pooler.");
         match side {
             Side::Landing if pooler || host.port == 6543 => {
                 let message =
                     format!("{side}: {host} is a connection pooler, and replication cannot pass one");
-                return Err(Error::refused(message).remedy(format!("in {}, {direct}", side.variable())));
+                return Err(Error::refused(message).remedy(message!(
+                    "postgres-remedy-no-pooler",
+                    variable = side.variable(),
+                    direct = direct()
+                )));
             }
             Side::Traffic if host.port == 6543 => {
                 let message = format!(
@@ -254,7 +258,7 @@ fn refuse_poolers(side: Side, hosts: &[Host]) -> Result<()> {
                      session settings"
                 );
                 let remedy =
-                    format!("in {}, use the pooler's session mode, port 5432, or {direct}", side.variable());
+                    message!("postgres-remedy-pooler-mode", variable = side.variable(), direct = direct());
                 return Err(Error::refused(message).remedy(remedy));
             }
             _ => {}

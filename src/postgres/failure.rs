@@ -11,6 +11,7 @@ use super::place::Place;
 use super::tls::Refusal;
 use super::url::Host;
 use crate::error::{Error, Kind, ServerAnswer, tls_error};
+use crate::language::{Message, message};
 use crate::model::side::Side;
 
 /// Target and user of a connection attempt.
@@ -68,10 +69,9 @@ pub fn explain(attempt: &ConnectionAttempt<'_>, error: &tokio_postgres::Error) -
 /// The server took longer than `connect_timeout`.
 pub fn timed_out(attempt: &ConnectionAttempt<'_>, limit: Duration) -> Error {
     let remedy = if attempt.is_direct_supabase() {
-        "check that this machine has IPv6 (the project's direct host has no IPv4 without the add-on), and that \
-         the project is not paused"
+        message!("postgres-remedy-no-answer-supabase")
     } else {
-        "check host, port, firewall and security groups; connect_timeout in the URL changes the limit"
+        message!("postgres-remedy-no-answer")
     };
     attempt.unreachable(&format!("did not answer within {} s", limit.as_secs())).remedy(remedy)
 }
@@ -87,18 +87,21 @@ pub fn broken(attempt: &ConnectionAttempt<'_>, error: &io::Error) -> Error {
 
 pub fn no_tls(attempt: &ConnectionAttempt<'_>) -> Error {
     tls_error(format!("{}: the server does not support TLS", attempt.place()))
-        .remedy("switch `ssl = on` on the server, or use sslmode=prefer or disable in the URL")
+        .remedy(message!("postgres-remedy-no-tls"))
 }
 
 pub fn no_password(attempt: &ConnectionAttempt<'_>) -> Error {
     Error::refused(format!("{}: the server asks for a password and the URL has none", attempt.place()))
-        .remedy(format!("put the password of user {} into {}", attempt.user, attempt.side.variable()))
+        .remedy(message!(
+            "postgres-remedy-no-password",
+            user = attempt.user,
+            variable = attempt.side.variable()
+        ))
 }
 
 /// The password exchange failed. `why` does not hold the password.
 pub fn authentication(attempt: &ConnectionAttempt<'_>, why: &str) -> Error {
-    Error::refused(format!("{}: {why}", attempt.place()))
-        .remedy("use SCRAM-SHA-256 (password_encryption) for this user on the server")
+    Error::refused(format!("{}: {why}", attempt.place())).remedy(message!("postgres-remedy-authentication"))
 }
 
 pub fn unknown_authentication(attempt: &ConnectionAttempt<'_>) -> Error {
@@ -106,20 +109,18 @@ pub fn unknown_authentication(attempt: &ConnectionAttempt<'_>) -> Error {
 }
 
 pub fn no_name(side: Side, host: &Host) -> Error {
-    Error::unreachable(format!("{side}: the name {} cannot be resolved", host.name)).remedy(format!(
-        "check the host's spelling in {}, this machine's DNS, and that the Supabase project is not paused",
-        side.variable()
-    ))
+    Error::unreachable(format!("{side}: the name {} cannot be resolved", host.name))
+        .remedy(message!("postgres-remedy-no-name", variable = side.variable()))
 }
 
 pub fn not_postgresql(attempt: &ConnectionAttempt<'_>) -> Error {
     attempt
         .unreachable("answers, but not as a PostgreSQL server does")
-        .remedy("check host and port; is a proxy, a firewall or another service in between?")
+        .remedy(message!("postgres-remedy-not-postgresql"))
 }
 
-fn server_log() -> &'static str {
-    "look into the server's log; is a proxy or another service listening on that port?"
+fn server_log() -> Message {
+    message!("postgres-remedy-server-log")
 }
 
 /// Translates an error message in answer to the start-up message or to the first statement.
@@ -134,51 +135,37 @@ pub fn server_said(attempt: &ConnectionAttempt<'_>, answer: &ServerAnswer<'_>) -
     };
     match code {
         code if *code == SqlState::INVALID_PASSWORD => {
-            error.remedy(format!("correct the password of user {user} in {variable}"))
+            error.remedy(message!("postgres-remedy-wrong-password", user = user, variable = variable))
         }
         code if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
             && message.contains("no encryption") =>
         {
-            error.remedy(format!("use sslmode=require or better in {variable}: the server wants TLS"))
+            error.remedy(message!("postgres-remedy-tls-wanted", variable = variable))
         }
-        code if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => error.remedy(format!(
-            "check that user {user} exists, may log in, and that pg_hba.conf admits it from this machine to \
-             database {}",
-            attempt.database
-        )),
+        code if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            error.remedy(message!("postgres-remedy-not-admitted", user = user, database = attempt.database))
+        }
         code if *code == SqlState::INVALID_CATALOG_NAME => {
-            error.remedy(format!("correct the database's name in {variable}"))
+            error.remedy(message!("postgres-remedy-database-name", variable = variable))
         }
-        code if *code == SqlState::INSUFFICIENT_PRIVILEGE
-            && message.contains("session_replication_role") =>
-        {
-            error.remedy(format!(
-                "no cascade of a delete runs under this role's default: run as a superuser ALTER ROLE \"{user}\" RESET \
-                 session_replication_role (and ALTER ROLE \"{user}\" IN DATABASE \"{}\" RESET …), or GRANT SET ON \
-                 PARAMETER session_replication_role TO \"{user}\"",
-                attempt.database
-            ))
+        code if *code == SqlState::INSUFFICIENT_PRIVILEGE && message.contains("session_replication_role") => {
+            error.remedy(message!("postgres-remedy-replica-role", user = user, database = attempt.database))
         }
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             // The server refuses a session of a database and a replication connection with the same code, each in its own
             // language.
-            error.remedy(format!(
-                "as an administrator: GRANT CONNECT ON DATABASE \"{}\" TO \"{user}\"; where the replication connection is \
-                 refused, ALTER ROLE \"{user}\" REPLICATION",
-                attempt.database
-            ))
+            error.remedy(message!("postgres-remedy-connect-right", database = attempt.database, user = user))
         }
         code if *code == SqlState::TOO_MANY_CONNECTIONS => too_many(attempt, routine, error),
         // A setting in the URL's `options`, or of the role, is invalid.
         code if matches!(code.code().get(..2), Some("22" | "42")) => error
             .of_kind(Kind::Refused)
-            .remedy(format!("correct the options in {variable}, and the settings of user {user} on that server")),
+            .remedy(message!("postgres-remedy-wrong-options", variable = variable, user = user)),
         // No session was made, and nothing more is known: a full pooler says XX000. Connecting again is safe,
         // because nothing can have been lost without a session.
-        _ if matches!(error.kind(), Kind::Row | Kind::Internal) => error.of_kind(Kind::Unreachable).remedy(format!(
-            "the server, or a pooler in front of it, turned the connection away: is the pooler full (its pool_size, \
-             other clients of its session mode)? Else look into its log, and check user {user} in {variable}"
-        )),
+        _ if matches!(error.kind(), Kind::Row | Kind::Internal) => error
+            .of_kind(Kind::Unreachable)
+            .remedy(message!("postgres-remedy-turned-away", user = user, variable = variable)),
         _ => error,
     }
 }
@@ -188,16 +175,13 @@ pub fn server_said(attempt: &ConnectionAttempt<'_>, answer: &ServerAnswer<'_>) -
 fn too_many(attempt: &ConnectionAttempt<'_>, routine: Option<&str>, error: Error) -> Error {
     let (user, database) = (attempt.user, attempt.database);
     match routine {
-        Some("InitializeSessionUserId") => error.remedy(format!(
-            "run as an administrator: ALTER ROLE {user} CONNECTION LIMIT … (`leadbridge doctor` says how many), or \
-             close other sessions of that role; the daemon continues by itself"
-        )),
-        Some("CheckMyDatabase") => error.remedy(format!(
-            "run as an administrator: ALTER DATABASE {database} CONNECTION LIMIT …, or close other sessions in that \
-             database; the daemon continues by itself"
-        )),
-        _ => error
-            .remedy("raise max_connections there, or close idle sessions; the daemon continues by itself"),
+        Some("InitializeSessionUserId") => {
+            error.remedy(message!("postgres-remedy-too-many-of-role", user = user))
+        }
+        Some("CheckMyDatabase") => {
+            error.remedy(message!("postgres-remedy-too-many-in-database", database = database))
+        }
+        _ => error.remedy(message!("postgres-remedy-too-many")),
     }
 }
 
@@ -212,21 +196,19 @@ fn tls_failure(attempt: &ConnectionAttempt<'_>, error: &rustls::Error) -> Error 
         C::UnknownIssuer | C::BadSignature => tls_error(format!(
             "{place}: the server's certificate is signed by a CA that sslrootcert does not hold"
         ))
-        .remedy(format!("name the right CA's file in sslrootcert in {variable}")),
+        .remedy(message!("postgres-remedy-unknown-ca", variable = variable)),
         C::NotValidForName | C::NotValidForNameContext { .. } => tls_error(format!(
             "{place}: the server's certificate is made out to another name than {}",
             attempt.place.host.name
         ))
-        .remedy(format!(
-            "use in {variable} the host name that the certificate holds; sslmode=verify-ca checks the CA only"
-        )),
+        .remedy(message!("postgres-remedy-other-host", variable = variable)),
         C::Expired | C::ExpiredContext { .. } => {
             tls_error(format!("{place}: the server's certificate has expired"))
-                .remedy("renew the server's certificate, and check this machine's clock")
+                .remedy(message!("postgres-remedy-expired"))
         }
         C::NotValidYet | C::NotValidYetContext { .. } => {
             tls_error(format!("{place}: the server's certificate is not valid yet"))
-                .remedy("check this machine's clock")
+                .remedy(message!("postgres-remedy-clock"))
         }
         C::Other(reason) => {
             let error = tls_error(format!("{place}: the server's certificate is not good: {reason}"));
@@ -243,20 +225,20 @@ fn io_failure(attempt: &ConnectionAttempt<'_>, error: &io::Error) -> Error {
     let name = &attempt.place.host.name;
     let text = error.to_string();
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => attempt
-            .unreachable("refused the connection")
-            .remedy("check that the server runs, listens on that address and port (listen_addresses)"),
-        io::ErrorKind::NotFound if attempt.place.host.is_socket() => attempt
-            .unreachable("is not there: no such socket")
-            .remedy("check the directory in the URL's host parameter, the port, and that the server runs"),
+        io::ErrorKind::ConnectionRefused => {
+            attempt.unreachable("refused the connection").remedy(message!("postgres-remedy-refused"))
+        }
+        io::ErrorKind::NotFound if attempt.place.host.is_socket() => {
+            attempt.unreachable("is not there: no such socket").remedy(message!("postgres-remedy-no-socket"))
+        }
         io::ErrorKind::PermissionDenied if attempt.place.host.is_socket() => attempt
             .unreachable("cannot be opened: permission denied on the socket")
-            .remedy("check the permissions of the socket's directory (unix_socket_permissions)"),
+            .remedy(message!("postgres-remedy-socket-closed")),
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
             let remedy = if attempt.is_direct_supabase() {
-                "give this machine IPv6, or buy the project's IPv4 add-on: the direct host is IPv6 only"
+                message!("postgres-remedy-no-route-supabase")
             } else {
-                "check this machine's network and routes (does the host have an IPv6 address only?)"
+                message!("postgres-remedy-no-route")
             };
             attempt.unreachable("cannot be reached from this machine's network").remedy(remedy)
         }
@@ -266,9 +248,9 @@ fn io_failure(attempt: &ConnectionAttempt<'_>, error: &io::Error) -> Error {
         io::ErrorKind::InvalidInput if text.contains("dns name") => {
             tls_error(format!("{}: {name} is not a name that a certificate can hold", attempt.place()))
         }
-        _ => {
-            attempt.unreachable(&format!("cannot be reached ({text})")).remedy("check host, port and network")
-        }
+        _ => attempt
+            .unreachable(&format!("cannot be reached ({text})"))
+            .remedy(message!("postgres-remedy-unreachable")),
     }
 }
 

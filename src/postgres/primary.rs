@@ -6,6 +6,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::side::Side;
 use crate::postgres::Endpoint;
 use crate::postgres::replication::Replication;
@@ -57,8 +58,7 @@ pub async fn system_identifier(endpoint: &Endpoint) -> Result<String> {
 }
 
 fn standby(side: Side) -> Error {
-    let remedy =
-        format!("promote it, or point {} to the primary; the daemon continues by itself", side.variable());
+    let remedy = message!("postgres-remedy-standby", variable = side.variable());
     Error::new(Kind::Transient, format!("{side}: a standby that is not promoted yet")).remedy(remedy)
 }
 
@@ -108,10 +108,7 @@ async fn history(endpoint: &Endpoint, timeline: u32) -> Result<TimelineHistory> 
 /// come back on its own, so the error is refused and not transient.
 fn no_history(error: Error) -> Error {
     match error.sqlstate().map(|code| code.code()) {
-        Some("58P01") => Error::refused(error.message()).remedy(
-            "whether Landing still has everything that Traffic has cannot be told: put the history file back into \
-             pg_wal from the archive, or run `leadbridge resync`",
-        ),
+        Some("58P01") => Error::refused(error.message()).remedy(message!("postgres-remedy-history-gone")),
         _ => error,
     }
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::primary::Primary;
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::postgres::replication::Replication;
 use crate::postgres::step::{Step, during};
@@ -149,7 +150,7 @@ pub async fn create(
             Kind::Transient,
             format!("creating the slot `{}` was given up; it was waiting for {blocker}", new.name),
         )
-        .remedy("end that transaction, or wait: leadbridge retries"));
+        .remedy(message!("postgres-remedy-end-transaction")));
     };
     let rows = created.map_err(creation_error)?;
     let text = |column: usize| {
@@ -164,9 +165,8 @@ pub async fn create(
 
 fn creation_error(error: Error) -> Error {
     match error.sqlstate().map(|code| code.code()) {
-        Some("55000") => error.remedy("set wal_level = logical on Landing and restart it"),
-        Some("53400") => Error::refused(error.message())
-            .remedy("raise max_replication_slots on Landing, or drop a slot that nobody uses"),
+        Some("55000") => error.remedy(message!("postgres-remedy-wal-level")),
+        Some("53400") => Error::refused(error.message()).remedy(message!("postgres-remedy-slots")),
         _ => error,
     }
 }
@@ -216,14 +216,14 @@ pub async fn refuse_existing(on: Database<'_>, name: &str) -> Result<()> {
     let side = on.side;
     if slot.is_ours && slot.active {
         return Err(Error::new(Kind::Transient, format!("the slot `{name}` on the {side} is still in use"))
-            .remedy("try again in a moment; if it stays so, find out which process streams from it"));
+            .remedy(message!("postgres-remedy-slot-in-use")));
     }
     Err(Error::refused(format!(
         "a slot `{name}` exists on the {side} that no cutover of this installation has left: it decodes database `{}` \
          with `{}`",
         slot.position.database, slot.position.plugin
     ))
-    .remedy("find out whose it is, and drop it there with pg_drop_replication_slot if nobody needs it"))
+    .remedy(message!("postgres-remedy-foreign-slot")))
 }
 
 /// Creates the slot without a snapshot. From then on, the server keeps the WAL of every commit for the slot.
@@ -246,9 +246,7 @@ pub async fn create_without_snapshot(
     }
     let message =
         format!("the slot `{name}` could not be created on the {side} within {:.0} s", limit.as_secs_f64());
-    Err(Error::new(Kind::Transient, message).remedy(
-        "it waits for every transaction that is open there: let long transactions end, then try again",
-    ))
+    Err(Error::new(Kind::Transient, message).remedy(message!("postgres-remedy-open-transactions")))
 }
 
 /// Tries whether a slot can be created: creates a temporary slot, which ends with the session at the latest.

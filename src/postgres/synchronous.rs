@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::replication::STREAM_NAME;
@@ -52,11 +53,8 @@ pub fn refusal(side: Side, names: &str) -> Error {
     .remedy(remedy(side))
 }
 
-pub fn remedy(side: Side) -> String {
-    format!(
-        "name the standbys that are meant in synchronous_standby_names on the {side} (`*` and \"{STREAM_NAME}\" mean \
-         leadbridge, too): ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (…)', SELECT pg_reload_conf()"
-    )
+pub fn remedy(side: Side) -> Message {
+    message!("postgres-remedy-synchronous", side = side, stream_name = STREAM_NAME)
 }
 
 /// Waits until the slot's acknowledged position has reached `sampled`, for two seconds at most. The server

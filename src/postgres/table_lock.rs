@@ -17,6 +17,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::holders;
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::side::Side;
 use crate::postgres::step::during;
 
@@ -76,7 +77,7 @@ pub async fn open(
                 Kind::Transient,
                 format!("{list} on the {side} could not be locked against a rewrite: held by {who}"),
             )
-            .remedy("wait for that transaction to end, or end it, then try again"));
+            .remedy(message!("postgres-remedy-table-lock")));
         }
         tracing::warn!("{list} on the {side} cannot be read: waiting for {who}");
     }

@@ -7,6 +7,7 @@
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::lsn::Lsn;
 
 /// The present WAL of Landing, or of Traffic in reverse replication.
@@ -64,11 +65,8 @@ impl LandingWal {
 }
 
 fn ahead(contradiction: String) -> Error {
-    Error::refused(format!("positions contradict each other: {contradiction}")).remedy(
-        "Landing was restored to an earlier state, or failed over to a standby that lacked WAL which Traffic has: \
-         changes on Landing would be skipped, and others never happened there. Check that the URL names the right \
-         server, then run `leadbridge resync`",
-    )
+    Error::refused(format!("positions contradict each other: {contradiction}"))
+        .remedy(message!("postgres-remedy-landing-behind"))
 }
 
 impl TimelineHistory {
@@ -105,9 +103,8 @@ fn ancestor(line: &str) -> Option<Ancestor> {
 }
 
 fn not_understood(line: u32) -> Error {
-    Error::refused(format!("line {line} of Landing's timeline history is not understood")).remedy(
-        "whether Landing still has everything that Traffic has cannot be told: run `leadbridge resync`",
-    )
+    Error::refused(format!("line {line} of Landing's timeline history is not understood"))
+        .remedy(message!("postgres-remedy-history-unreadable"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio_postgres::config::{self, TargetSessionAttrs};
 
 use super::security::{Environment, Security};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::side::Side;
 
 /// A host of the URL.
@@ -119,18 +120,14 @@ pub fn parse(side: Side, url: &SecretString, env: Environment<'_>) -> Result<Add
     }
     let stated = std::mem::take(&mut draft.stated);
     draft.security.complete(side, &stated, env).map_err(|(variable, unfit)| {
-        Error::usage(format!("{}: the variable {variable} {unfit}", side.variable())).remedy(format!(
-            "unset {variable} for leadbridge, or state the parameter in the URL: the URL wins over the environment"
-        ))
+        Error::usage(format!("{}: the variable {variable} {unfit}", side.variable()))
+            .remedy(message!("postgres-remedy-variable", variable = variable))
     })?;
     draft.finish(side)
 }
 
 fn wrong(side: Side, what: impl fmt::Display) -> Error {
-    Error::usage(format!("{}: the URL {what}", side.variable())).remedy(
-        "write it as postgresql://user:password@host:5432/database?sslmode=verify-full; \
-         in a password, escape @ : / ? # % as %40 %3A %2F %3F %23 %25",
-    )
+    Error::usage(format!("{}: the URL {what}", side.variable())).remedy(message!("postgres-remedy-url"))
 }
 
 struct Draft {
@@ -194,10 +191,8 @@ impl Draft {
             | "tcp_user_timeout" => {}
             other => {
                 let taken = self.security.take(side, other, &value).map_err(|unfit| {
-                    Error::usage(format!("{}: the URL {unfit}", side.variable())).remedy(
-                        "correct the parameter, or leave it out where its default will do; docs/design.md says what \
-                         leadbridge cannot do",
-                    )
+                    Error::usage(format!("{}: the URL {unfit}", side.variable()))
+                        .remedy(message!("postgres-remedy-url-parameter"))
                 })?;
                 self.stated.push(taken.ok_or_else(|| wrong(side, unknown_parameter(other)))?);
             }

@@ -6,6 +6,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::Database;
@@ -65,8 +66,9 @@ pub async fn until_over(database: Database<'_>, xid: &str, limit: Duration) -> R
     while !step.row(sql, &[&xid]).await?.get::<_, bool>(0) {
         if started.elapsed() >= limit {
             let message = format!("a transaction that writes is open on the {} for too long", database.side);
-            return Err(Error::new(Kind::Transient, message)
-                .remedy("let it end (pg_stat_activity, pg_prepared_xacts: the oldest), then try again"));
+            return Err(
+                Error::new(Kind::Transient, message).remedy(message!("postgres-remedy-oldest-transaction"))
+            );
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::mapping::TableMapping;
 use crate::model::change::{Column, Datum, Row};
 
@@ -60,7 +61,7 @@ pub fn foreign(mapping: &TableMapping, id: Uuid) -> Error {
         "the quarantined row {id} of {} is not one that leadbridge wrote",
         mapping.table.label()
     ))
-    .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
+    .remedy(message!("quarantine-remedy-image"))
 }
 
 fn parse(mapping: &TableMapping, id: Uuid, json: &str) -> Option<Row> {

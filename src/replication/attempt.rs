@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::doctor::{imports, preflight};
 use crate::error::{Error, Kind, Result};
 use crate::landing::catalog;
+use crate::language::message;
 use crate::mapping::Passthrough;
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
@@ -85,7 +86,7 @@ impl Attempts {
     pub fn stopped(&self) -> Result<()> {
         if self.until == Until::Resynced && !self.resynced {
             return Err(Error::refused("stopped before the snapshot was complete")
-                .remedy("run `leadbridge resync` again; a snapshot that had begun is restarted by `leadbridge run`, too"));
+                .remedy(message!("replication-remedy-stopped")));
         }
         Ok(())
     }
@@ -268,7 +269,7 @@ impl Attempts {
         }
         if self.until == Until::Resynced {
             return Err(Error::refused(format!("a daemon applies for this slot: {}", lease.holder()))
-                .remedy("stop it, then run `leadbridge resync`"));
+                .remedy(message!("replication-remedy-daemon-runs")));
         }
         let standing_by = |lease: &Lease| {
             tracing::info!("another daemon applies for this slot: standing by for {}", lease.holder());
@@ -293,12 +294,7 @@ impl Attempts {
         let config = &context.config;
         let slot = slot::read(control, &context.names().slot).await?;
         if self.until == Until::Resynced {
-            refuse_switched(
-                traffic,
-                context.names(),
-                "a resync would bring back Landing's older rows: nothing was done",
-            )
-            .await?;
+            refuse_switched(traffic, context.names(), message!("replication-remedy-switched")).await?;
             if let Some(slot) = &slot {
                 check_slot(ledger.identity(), &slot.position)?;
             }

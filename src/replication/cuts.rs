@@ -2,6 +2,7 @@
 //! side, and another attempt alone does not help.
 
 use crate::error::{Error, Response};
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 
@@ -28,11 +29,11 @@ impl Cuts {
             return error;
         }
         error
-            .context(format!("the stream was cut {} times in a row at {applied}, and nothing was applied", self.times))
-            .remedy(format!(
-                "look into the log of the {side}'s server for what ends the walsender: a time limit, a crash while it \
-                 decodes, a proxy or firewall in between; it is tried again meanwhile"
+            .context(format!(
+                "the stream was cut {} times in a row at {applied}, and nothing was applied",
+                self.times
             ))
+            .remedy(message!("replication-remedy-cut", side = side))
     }
 
     /// Whether too many cuts in a row have been reported, without progress since.

@@ -20,6 +20,7 @@ use crate::checkpoint::{Ledger, LocalPosition};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::pass as fence;
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::slot::{self, NewSlot};
@@ -218,7 +219,7 @@ async fn check_fence(landing: Database<'_>, cutover: Uuid) -> Result<()> {
 
 fn foreign(name: &str) -> Error {
     Error::refused(format!("the slot `{name}` on Landing is not leadbridge's, and is left alone"))
-        .remedy("find out who made it; once it is dropped or has another name, the daemon makes its own")
+        .remedy(message!("error-remedy-forward-slot-foreign"))
 }
 
 fn in_use(name: &str) -> Error {

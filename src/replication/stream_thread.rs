@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 
 /// In a millisecond a server decodes hundreds of messages.
 const NAP: Duration = Duration::from_millis(1);
@@ -31,7 +32,7 @@ impl StreamThread {
     pub(super) fn start() -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::new(Kind::Transient, format!("the stream's thread cannot be started: {error}"))
-                .remedy("raise TasksMax and LimitNOFILE of the unit, or `ulimit -u` and `ulimit -n`")
+                .remedy(message!("replication-remedy-threads"))
         };
         // Nothing on this thread blocks.
         let runtime =

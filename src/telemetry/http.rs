@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::metrics::CONTENT_TYPE;
 use super::{Live, State, Telemetry};
 use crate::error::{Error, Result};
+use crate::language::message;
 
 /// Limits of the lag. Above either limit, the daemon is not ready.
 #[derive(Clone, Copy, Debug)]
@@ -56,9 +57,7 @@ pub async fn ask<T: DeserializeOwned>(
         Some((200, body)) => Ok(serde_json::from_str(&body).ok()),
         Some((401 | 403 | 503, why)) if why.contains("token") => {
             let text = format!("the daemon at {address} does not tell its status: {}", why.trim());
-            Err(Error::refused(text).remedy(
-                "let this command use the daemon's configuration: http_token_file there and here must name the same token",
-            ))
+            Err(Error::refused(text).remedy(message!("telemetry-remedy-token")))
         }
         _ => Ok(None),
     }

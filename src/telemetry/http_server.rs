@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::http_access::Peer;
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 
 /// Pause after a connection could not be accepted: most likely no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -61,27 +62,27 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 
 fn bind_error(address: SocketAddr, error: &io::Error) -> Error {
     let (kind, why, remedy) = match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EADDRINUSE) => (
-            Kind::Transient,
-            "is in use".to_owned(),
-            "is another leadbridge running? Otherwise choose another port with LEADBRIDGE_HTTP_LISTEN, or off",
-        ),
+        Some(Errno::EADDRINUSE) => {
+            (Kind::Transient, "is in use".to_owned(), message!("telemetry-remedy-address-in-use"))
+        }
         Some(Errno::EADDRNOTAVAIL) => (
             Kind::Transient,
             "is not an address of this machine".to_owned(),
-            "correct LEADBRIDGE_HTTP_LISTEN, unless the machine is about to get the address",
+            message!("telemetry-remedy-address-not-ours"),
         ),
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => (
             Kind::Transient,
             format!("cannot be listened on yet: {error}"),
-            "raise the limit of open files (LimitNOFILE, `ulimit -n`), or free memory",
+            message!("telemetry-remedy-descriptors"),
         ),
-        Some(Errno::EACCES) => (
+        Some(Errno::EACCES) => {
+            (Kind::Usage, "needs a privilege".to_owned(), message!("telemetry-remedy-port-privilege"))
+        }
+        _ => (
             Kind::Usage,
-            "needs a privilege".to_owned(),
-            "choose a port above 1023 with LEADBRIDGE_HTTP_LISTEN",
+            format!("cannot be listened on: {error}"),
+            message!("telemetry-remedy-address-wrong"),
         ),
-        _ => (Kind::Usage, format!("cannot be listened on: {error}"), "correct LEADBRIDGE_HTTP_LISTEN"),
     };
     Error::new(kind, format!("the HTTP address {address} {why}")).remedy(remedy)
 }

@@ -10,6 +10,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 pub use super::lines::LogLines;
 use crate::config::{Log, LogFormat};
 use crate::error::{Error, Result};
+use crate::language::message;
 
 /// Starts logging for this process. Lines are coloured only on a terminal, and never when `NO_COLOR` is set.
 ///
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 pub fn start(log: &Log, lines: &LogLines) -> Result<()> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|_| {
         Error::usage(format!("`{}` is not a valid tracing filter", log.filter))
-            .remedy("write for example info")
+            .remedy(message!("telemetry-remedy-filter"))
     })?;
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // The subscriber would report its own failures with `eprintln!`, which panics on a full disk.

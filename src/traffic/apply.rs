@@ -11,6 +11,7 @@ use crate::batch::bisect::{Bisection, between_transactions};
 use crate::batch::{Batch, PlanStep, Segment, plan};
 use crate::error::{Error, Result, row_refusal};
 use crate::failpoint::{Point, reach};
+use crate::language::message;
 use crate::model::change::{Change, SourcedChange, Table};
 use crate::model::lsn::Lsn;
 use crate::postgres::write::OWN_SEARCH_PATH;
@@ -331,5 +332,5 @@ async fn apply_segment(
 fn not_a_row(change: &Change, error: &Error) -> Error {
     let what = if let Change::Truncate { .. } = change { "a TRUNCATE" } else { "a change" };
     Error::refused(format!("{what} of Landing failed on Traffic: {}", error.message()))
-        .remedy("nothing of its transaction was applied; remove what forbids it on Traffic, then start again")
+        .remedy(message!("traffic-remedy-not-a-row"))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::statements::{self, FIXED};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::mapping::{self, Mapping, TableMapping};
 use crate::model::change::Table;
 use crate::postgres::Database;
@@ -63,7 +64,7 @@ async fn limits(traffic: Database<'_>, mapping: &TableMapping) -> Result<Vec<Opt
     let missing: Vec<_> = wanted.filter(|name| !columns.contains_key(*name)).collect();
     if !missing.is_empty() {
         let what = if columns.is_empty() { "the table is missing".into() } else { missing.join(", ") };
-        return Err(Error::refused(format!("{step}: not there: {what}")).remedy("run `leadbridge migrate`"));
+        return Err(Error::refused(format!("{step}: not there: {what}")).remedy(message!("report-migrate")));
     }
     let limit = |name: &str| text_limit(columns.get(name).copied().flatten());
     Ok(mapping.targets().iter().map(|target| limit(&target.name)).collect())

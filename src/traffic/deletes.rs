@@ -10,6 +10,7 @@ use super::writer::{Arrived, Writer};
 use super::{keys, statements};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
+use crate::language::message;
 use crate::mapping::{Mapping, TableMapping};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
@@ -173,10 +174,8 @@ pub(super) async fn truncate(writer: &mut Writer, tables: &[Table]) -> Result<()
         tables.iter().map(|table| landing.landing_name(*table)).collect::<Vec<_>>().join(", ")
     };
     if writer.on_truncate == OnTruncate::Stop {
-        return Err(Error::refused(format!("TRUNCATE on Landing of {}", names(tables))).remedy(
-            "nothing was applied; to delete the rows that came from Landing on Traffic too, set \
-             on_truncate = \"apply\" and start again",
-        ));
+        return Err(Error::refused(format!("TRUNCATE on Landing of {}", names(tables)))
+            .remedy(message!("traffic-remedy-truncate")));
     }
     let spared: Vec<Table> = writer.written_tables().filter(|table| !tables.contains(table)).collect();
     if tables.contains(&Table::LandingLeads) && !spared.is_empty() {
@@ -185,9 +184,7 @@ pub(super) async fn truncate(writer: &mut Writer, tables: &[Table]) -> Result<()
             names(tables),
             names(&spared)
         ))
-        .remedy(
-            "nothing was applied; run `leadbridge resync`: what has lost its lead waits in quarantine then",
-        ));
+        .remedy(message!("traffic-remedy-truncate-in-part")));
     }
     writer.session.fire_triggers(true).await?;
     // Deletes children before leads, so that a lead's cascade finds nothing left to do.

@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::change::{ColumnType, Datum, Row, Table};
 use crate::model::names::Names;
 use crate::postgres::step::during;
@@ -101,11 +102,8 @@ pub async fn make_one(client: &Client, names: &Names) -> Result<Making> {
         Err(error) => {
             let error = Error::database("making an index that was left out", &error);
             Err(match error.kind() {
-                Kind::Row => Error::refused(error.message().to_owned()).remedy(format!(
-                    "a row on Traffic does not fit into an index that the snapshot left out: change it, or take the \
-                     index out of {}, then start again",
-                    names.own("deferred_indexes")
-                )),
+                Kind::Row => Error::refused(error.message().to_owned())
+                    .remedy(message!("traffic-remedy-index", deferred = names.own("deferred_indexes"))),
                 _ => error,
             })
         }

@@ -3,6 +3,7 @@
 use super::writer::Writer;
 use crate::checkpoint::{ImportRecord, refuse_switched};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::step::during;
 
@@ -23,8 +24,7 @@ impl Writer {
         // until the transaction ends.
         self.session.open(&self.opening_with("SHARE ROW EXCLUSIVE")).await?;
         // The check also keeps a cutover from switching before the transaction of the retry ends.
-        let instead =
-            "a retry would bring back Landing's older row: nothing was done; discard what still waits";
+        let instead = message!("traffic-remedy-retry-switched");
         refuse_switched(&self.session, &self.names, instead).await?;
         let now = self.landing_time().await?;
         let portions = match ids {
@@ -62,7 +62,7 @@ impl Writer {
         if row.get(1) {
             // The copy tells its own rows by their time, and would remove a row with another time at its end.
             return Err(Error::refused("a snapshot is being copied: it quarantines and frees rows itself")
-                .remedy("try again when `leadbridge status` says `streaming`"));
+                .remedy(message!("traffic-remedy-snapshot")));
         }
         Ok(row.get::<_, Option<Timestamp>>(0).unwrap_or_default())
     }

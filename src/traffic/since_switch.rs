@@ -7,6 +7,7 @@
 use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::postgres::written_since::written_since;
@@ -46,7 +47,7 @@ impl SinceSwitch {
             return Err(Error::refused(
                 "no cutover has switched to Traffic: there is no reverse replication to compare",
             )
-            .remedy("run `leadbridge verify`"));
+            .remedy(message!("traffic-remedy-verify")));
         };
         let (switch, is_rewritten): (String, bool) = (row.get(0), row.get(1));
         let since = match is_rewritten {

@@ -21,6 +21,7 @@ use super::upserts::Mapped;
 use crate::batch::Write;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
+use crate::language::message;
 use crate::mapping::{Mapping, TableMapping};
 use crate::model::change::{Row, Table};
 use crate::model::names::Names;
@@ -353,5 +354,5 @@ pub(super) fn writing(table: Table) -> String {
 
 fn not_replicated(table: &str) -> Error {
     Error::refused(format!("Landing sent a change of {table}, which is not replicated here"))
-        .remedy("set scheduled_notifications = true, run `leadbridge migrate`, or take the table out of the publication")
+        .remedy(message!("traffic-remedy-not-replicated"))
 }

@@ -89,7 +89,7 @@ pub(super) async fn slot_is_healthy(databases: Databases<'_>) -> Result<Verdict>
     Ok(match status {
         _ if slot.as_ref().is_some_and(|slot| !slot.is_ours) => Verdict::error(
             message!("cutover-forward-slot-foreign", name = name),
-            message!("cutover-forward-slot-foreign-remedy"),
+            message!("error-remedy-forward-slot-foreign"),
         ),
         _ if is_made => Verdict::error(
             message!("cutover-forward-slot-made-again", name = name),

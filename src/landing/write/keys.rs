@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::LandingWriter;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
@@ -55,9 +56,7 @@ pub(super) async fn carried(landing: Database<'_>, cutover: Uuid) -> Result<Opti
             TABLES.join(" and "),
             landing.names.schema
         ))
-        .remedy(
-            "run `leadbridge migrate`, and then what `leadbridge migrate --print=landing --role ROLE` shows at its end",
-        ));
+        .remedy(message!("landing-remedy-changed-keys")));
     }
     let sql = format!(
         "SELECT carried_lsn, traffic_timeline FROM {} WHERE cutover_id = $1",

@@ -37,7 +37,6 @@ cutover-slot-creation-slow = creating a slot on Traffic takes longer than { $pat
 cutover-slot-creation-slow-remedy = let that transaction end, or end it: the cutover waits for it until --timeout
 
 cutover-forward-slot-foreign = the slot `{ $name }` on Landing is not leadbridge's
-cutover-forward-slot-foreign-remedy = find out who made it; once it is dropped or has another name, the daemon makes its own
 cutover-forward-slot-made-again = the slot `{ $name }` on Landing is being made again
 cutover-forward-slot-made-again-remedy = wait for the daemon: it records the slot's position, and `leadbridge status` shows it; the creation waits for open transactions on Landing
 cutover-forward-slot-lost = the slot `{ $name }` on Landing is gone, or has lost the WAL that it needs

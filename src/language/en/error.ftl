@@ -10,4 +10,7 @@ error-remedy-column-type = a column was given another type, or is generated now:
 error-remedy-read-only = is the server a standby, its disk full, or default_transaction_read_only set? `leadbridge doctor` says which; the daemon continues by itself
 error-remedy-disk-full = free disk space on that server; the daemon continues by itself
 error-remedy-too-many-connections = raise the role's or the database's CONNECTION LIMIT where there is one, or else max_connections, or close idle sessions; the daemon continues by itself
+error-remedy-tls = check sslmode and sslrootcert in the database URL, and the server's certificate
+error-remedy-resync = run `leadbridge resync`
+error-remedy-forward-slot-foreign = find out who made it; once it is dropped or has another name, the daemon makes its own
 error-missed-in-function = it was missed inside a trigger or function of that database ({ $name }), which runs under an empty search_path: qualify the names in it, or ALTER FUNCTION { $name } SET search_path = public; then start again

@@ -53,7 +53,6 @@ cutover-slot-creation-slow = создание слота на Traffic длитс
 cutover-slot-creation-slow-remedy = дайте этой транзакции завершиться или завершите её: переключение будет ждать её до --timeout
 
 cutover-forward-slot-foreign = слот `{ $name }` на Landing создан не leadbridge
-cutover-forward-slot-foreign-remedy = выясните, кто его создал; когда он будет удалён или переименован, демон создаст свой
 cutover-forward-slot-made-again = слот `{ $name }` на Landing создаётся заново
 cutover-forward-slot-made-again-remedy = дождитесь демона: он запишет позицию слота, и её покажет `leadbridge status`; создание ждёт открытых транзакций на Landing
 cutover-forward-slot-lost = слота `{ $name }` на Landing больше нет или он потерял нужный ему WAL

@@ -10,4 +10,7 @@ error-remedy-column-type = у столбца другой тип, или теп�
 error-remedy-read-only = сервер — реплика, его диск полон или включён default_transaction_read_only? Что именно, скажет `leadbridge doctor`; демон продолжит сам
 error-remedy-disk-full = освободите место на диске этого сервера; демон продолжит сам
 error-remedy-too-many-connections = увеличьте CONNECTION LIMIT роли или базы, если он задан, иначе max_connections, либо закройте простаивающие сеансы; демон продолжит сам
+error-remedy-tls = проверьте sslmode и sslrootcert в URL базы и сертификат сервера
+error-remedy-resync = запустите `leadbridge resync`
+error-remedy-forward-slot-foreign = выясните, кто создал слот; когда его удалят или переименуют, демон создаст свой
 error-missed-in-function = объекта не хватило внутри триггера или функции этой базы ({ $name }), которая выполняется с пустым search_path: напишите в ней имена со схемой или выполните ALTER FUNCTION { $name } SET search_path = public; затем запустите снова

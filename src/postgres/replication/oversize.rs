@@ -4,19 +4,19 @@ use super::ServerError;
 use super::feed::READING;
 use super::wire::{Frame, LONGEST_IMAGE};
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::pgoutput::Beginning;
 
 /// The way past a position that no stream of the slot can pass.
-fn way_past(source: Side) -> &'static str {
+fn way_past(source: Side) -> Message {
     match source {
         Side::Landing => {
-            "run `leadbridge resync`, which copies the tables again and streams from a new slot behind it"
+            message!("postgres-remedy-past-on-landing")
         }
         Side::Traffic => {
-            "the later changes cannot be replicated to Landing, so a rollback would lose them: Traffic has everything \
-             and stays the system of record; stop the daemon"
+            message!("postgres-remedy-past-on-traffic")
         }
     }
 }
@@ -35,12 +35,11 @@ pub(super) fn pass(source: Side, frame: &Frame) -> Result<Lsn> {
                  takes rows of {} MB",
                 LONGEST_IMAGE >> 20
             ),
-            format!("SELECT {relation}::regclass names the table: shorten the row there, then {way_past}"),
+            message!("postgres-remedy-long-row", relation = relation, way_past = way_past),
         ),
-        Some(Beginning::Other) | None => (
-            format!("{source}: the stream brings a message of {megabytes} MB that is not a row"),
-            way_past.to_owned(),
-        ),
+        Some(Beginning::Other) | None => {
+            (format!("{source}: the stream brings a message of {megabytes} MB that is not a row"), way_past)
+        }
     };
     Err(Error::refused(what).remedy(remedy).context(READING))
 }
@@ -61,7 +60,7 @@ pub(super) fn ended(source: Side, error: ServerError) -> Error {
         error.message,
         error.code.code()
     ))
-    .remedy(format!("find the program that calls pg_logical_emit_message; then {}", way_past(source)))
+    .remedy(message!("postgres-remedy-long-message", way_past = way_past(source)))
     .context(READING)
 }
 

@@ -18,6 +18,7 @@ use rustls::{ClientConfig, SupportedProtocolVersion};
 
 use super::security::{Environment, RootCertificate, Security, SslMode, TlsVersion};
 use crate::error::{Error, Result};
+use crate::language::message;
 use roots::Roots;
 pub use validity::CertificateEnd;
 pub use verifier::Refusal;
@@ -77,7 +78,7 @@ impl Tls {
             .collect();
         if versions.is_empty() {
             return Err(Error::usage("ssl_min_protocol_version is newer than ssl_max_protocol_version")
-                .remedy("allow TLSv1.2 or TLSv1.3, in the URL or in PGSSLMINPROTOCOLVERSION and PGSSLMAXPROTOCOLVERSION"));
+                .remedy(message!("postgres-remedy-tls-versions")));
         }
         Ok(Tls { encryption, verification, versions, names_host: security.names_host })
     }
@@ -121,7 +122,7 @@ fn decide(security: &Security, env: Environment<'_>) -> Result<(Encryption, Veri
             return Err(Error::usage(
                 "sslrootcert=system is too weak with an sslmode other than verify-full",
             )
-            .remedy("write sslmode=verify-full, as libpq asks for"));
+            .remedy(message!("postgres-remedy-verify-full")));
         }
         (Some(mode), _) => mode,
         (None, Some(RootCertificate::System)) => SslMode::VerifyFull,
@@ -145,10 +146,8 @@ fn decide(security: &Security, env: Environment<'_>) -> Result<(Encryption, Veri
         (SslMode::Require | SslMode::VerifyCa, Some(file)) => (Encryption::Always, Verification::Chain(file)),
         (SslMode::VerifyFull, Some(file)) => (Encryption::Always, Verification::ChainAndName(file)),
         (SslMode::VerifyCa | SslMode::VerifyFull, None) => {
-            return Err(Error::usage("sslmode=verify-ca and verify-full need a root certificate").remedy(
-                "add &sslrootcert=/path/to/ca.crt to the URL (Supabase: download it from the dashboard, \
-                 Database Settings), or &sslrootcert=system for a public CA",
-            ));
+            return Err(Error::usage("sslmode=verify-ca and verify-full need a root certificate")
+                .remedy(message!("postgres-remedy-root-certificate")));
         }
     })
 }
@@ -167,14 +166,14 @@ fn refuse_default_revocations(env: Environment<'_>) -> Result<()> {
             "{} lists revoked certificates, and leadbridge cannot check revocation",
             path.display()
         ))
-        .remedy("move the file away, and trust in sslrootcert only a CA whose certificates are all good")),
+        .remedy(message!("postgres-remedy-revocations"))),
     }
 }
 
 fn system_bundle(env: Environment<'_>) -> Result<PathBuf> {
     env("SSL_CERT_FILE").map(PathBuf::from).or_else(|| openssl_probe::probe().cert_file).ok_or_else(|| {
         Error::usage("sslrootcert=system: this system has no bundle of CA certificates")
-            .remedy("install ca-certificates, set SSL_CERT_FILE, or name a file in sslrootcert")
+            .remedy(message!("postgres-remedy-system-bundle"))
     })
 }
 

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::certificate::Certificate;
 use crate::error::{Error, Result};
+use crate::language::message;
 
 /// The content of a file of root certificates, as OpenSSL uses such a file: only a certificate that its own subject
 /// has issued ends a chain, and the others may stand within a chain.
@@ -26,7 +27,7 @@ impl Roots {
     pub fn read(file: &Path) -> Result<Roots> {
         let unusable = |why: String| {
             Error::usage(format!("sslrootcert {} {why}", file.display()))
-                .remedy("name a PEM file with the CA's certificate that the daemon's user may read")
+                .remedy(message!("postgres-remedy-pem-file"))
         };
         let found: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(file)
             .and_then(Iterator::collect)

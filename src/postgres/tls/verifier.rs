@@ -18,6 +18,7 @@ use webpki::RawPublicKeyEntity;
 use super::certificate::{Certificate, HoldsName};
 use super::roots::Roots;
 use super::validity::CertificateEnd;
+use crate::language::{Message, message};
 
 type Verified<T> = Result<T, rustls::Error>;
 
@@ -36,18 +37,17 @@ pub enum Refusal {
 
 impl Refusal {
     /// What the operator can do.
-    pub fn remedy(self) -> &'static str {
+    pub fn remedy(self) -> Message {
         match self {
-            Refusal::RootsOutOfDate => "get the CA's new certificate, and check this machine's clock",
+            Refusal::RootsOutOfDate => message!("postgres-remedy-roots-out-of-date"),
             Refusal::OldFormBelowIntermediate => {
-                "name the right CA's file in sslrootcert; below an intermediate CA, issue the server's certificate \
-                 again with a subjectAltName, which makes it a certificate of version 3"
+                message!("postgres-remedy-old-form")
             }
             Refusal::CommonNameUnderConstraints => {
-                "issue the server's certificate again with the host's name as its subjectAltName"
+                message!("postgres-remedy-common-name")
             }
             Refusal::OtherPurpose => {
-                "issue the server's certificate again for serverAuth, without critical extensions of other kinds"
+                message!("postgres-remedy-other-purpose")
             }
         }
     }

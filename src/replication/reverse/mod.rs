@@ -29,6 +29,7 @@ use crate::checkpoint::{Carried, Ledger, LocalPosition, Reverse};
 use crate::error::{Error, Response, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::write::LandingWriter;
+use crate::language::message;
 use crate::model::change::{Change, Position, RowKey, SourcedChange};
 use crate::model::lsn::Lsn;
 use crate::model::reached::{Advancing, Reached};
@@ -185,10 +186,8 @@ impl ReverseStream<'_> {
             && let Captured::Change(SourcedChange { change: Change::Truncate { tables }, .. }) = &captured
         {
             let names: Vec<_> = tables.iter().map(|table| table.traffic_name()).collect();
-            return Err(Error::refused(format!("TRUNCATE on Traffic of {}", names.join(", "))).remedy(
-                "the TRUNCATE was not applied; to delete on Landing the rows that are no longer on Traffic, set \
-                 on_truncate = \"apply\" and start again",
-            ));
+            return Err(Error::refused(format!("TRUNCATE on Traffic of {}", names.join(", ")))
+                .remedy(message!("replication-remedy-truncate")));
         }
         self.intake.collect(captured)
     }

@@ -10,6 +10,7 @@ use crate::checkpoint::{Ledger, Recorded, Reverse, TrafficNow};
 use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::landing::write::{CarriedTransaction, LandingWriter};
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::primary::Primary;
@@ -48,7 +49,7 @@ pub async fn prepare(
             "Traffic's checkpoint says `switched`, but the position of reverse replication was not written down",
         )
         .remedy(
-            "only `leadbridge cutover` may switch: put the checkpoint back, or restore leadbridge.reverse",
+            message!("replication-remedy-reverse-unknown"),
         )
     })?;
     let system_id = primary::system_identifier(&config.traffic).await?;
@@ -104,8 +105,7 @@ fn check_carried(carried: CarriedTransaction, wal: &LandingWal) -> Result<()> {
         wal.timeline, wal.flushed
     ))
     .remedy(
-        "Traffic was restored to an earlier state, or failed over to a standby that lacked changes: restore the Traffic \
-         that has them; Landing may have newer rows",
+        message!("replication-remedy-traffic-behind"),
     ))
 }
 

@@ -1,0 +1,3 @@
+### Карантин.
+
+quarantine-remedy-image = посмотрите на эту строку командой `leadbridge quarantine show`, затем откажитесь от неё и запустите `leadbridge resync`
