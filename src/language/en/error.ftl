@@ -11,3 +11,6 @@ error-remedy-read-only = is the server a standby, its disk full, or default_tran
 error-remedy-disk-full = free disk space on that server; the daemon continues by itself
 error-remedy-too-many-connections = raise the role's or the database's CONNECTION LIMIT where there is one, or else max_connections, or close idle sessions; the daemon continues by itself
 error-missed-in-function = it was missed inside a trigger or function of that database ({ $name }), which runs under an empty search_path: qualify the names in it, or ALTER FUNCTION { $name } SET search_path = public; then start again
+error-remedy-more-time = try again with a longer --timeout or a faster --hook
+error-remedy-commit-waits = does a commit there wait for a synchronous standby? Try again, or with a longer --timeout
+error-remedy-held-nothing-changed = wait for that transaction to end, or end it, then try again; nothing was changed

@@ -11,3 +11,6 @@ error-remedy-read-only = сервер — реплика, его диск пол
 error-remedy-disk-full = освободите место на диске этого сервера; демон продолжит сам
 error-remedy-too-many-connections = увеличьте CONNECTION LIMIT роли или базы, если он задан, иначе max_connections, либо закройте простаивающие сеансы; демон продолжит сам
 error-missed-in-function = объекта не хватило внутри триггера или функции этой базы ({ $name }), которая выполняется с пустым search_path: напишите в ней имена со схемой или выполните ALTER FUNCTION { $name } SET search_path = public; затем запустите снова
+error-remedy-more-time = попробуйте снова с более долгим --timeout или с более быстрым hook (--hook)
+error-remedy-commit-waits = фиксация там ждёт синхронную реплику? Попробуйте снова, при необходимости с более долгим --timeout
+error-remedy-held-nothing-changed = дождитесь конца этой транзакции или завершите её, затем попробуйте снова; ничего не изменено
