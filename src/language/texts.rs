@@ -48,7 +48,8 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "finish",
     "migrate",
     "watch",
-    "explain"
+    "explain",
+    "fence"
 ];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));

@@ -14,3 +14,4 @@ error-missed-in-function = объекта не хватило внутри тр�
 error-remedy-more-time = попробуйте снова с более долгим --timeout или с более быстрым hook (--hook)
 error-remedy-commit-waits = фиксация там ждёт синхронную реплику? Попробуйте снова, при необходимости с более долгим --timeout
 error-remedy-held-nothing-changed = дождитесь конца этой транзакции или завершите её, затем попробуйте снова; ничего не изменено
+error-remedy-migrate = запустите `leadbridge migrate`
