@@ -49,7 +49,9 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "migrate",
     "watch",
     "explain",
-    "fence"
+    "fence",
+    "import",
+    "files"
 ];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));

@@ -15,3 +15,5 @@ error-remedy-more-time = попробуйте снова с более долг�
 error-remedy-commit-waits = фиксация там ждёт синхронную реплику? Попробуйте снова, при необходимости с более долгим --timeout
 error-remedy-held-nothing-changed = дождитесь конца этой транзакции или завершите её, затем попробуйте снова; ничего не изменено
 error-remedy-migrate = запустите `leadbridge migrate`
+error-remedy-export-again = экспортируйте снова в другой каталог
+error-remedy-export-with-this-version = экспортируйте снова этой версией leadbridge
