@@ -51,7 +51,8 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "explain",
     "fence",
     "import",
-    "files"
+    "files",
+    "access"
 ];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));
