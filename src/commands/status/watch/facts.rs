@@ -363,8 +363,7 @@ fn trouble(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
         let text = Message::joined([Message::verbatim(clock(error.at)), says], ": ");
         let label = message!("commands-label-last-error");
         facts.push(marked(Fact::new(4, label, text).toned(Tone::Bad), model, newest.old_since));
-        let remedy = error.remedy.as_ref();
-        facts.extend(remedy.map(|remedy| Fact::new(5, what_to_do(), Message::verbatim(remedy))));
+        facts.extend(error.known_remedy().map(|remedy| Fact::new(5, what_to_do(), remedy)));
     }
     facts
 }
