@@ -102,7 +102,7 @@ impl FenceTerms<'_> {
             fenced.side,
             open.join(", ")
         ))
-        .remedy(message!("error-remedy-migrate")))
+        .remedy(message!("report-migrate")))
     }
 
     async fn attempt(&self, fenced: Database<'_>) -> Result<()> {

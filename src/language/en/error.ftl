@@ -14,7 +14,6 @@ error-missed-in-function = it was missed inside a trigger or function of that da
 error-remedy-more-time = try again with a longer --timeout or a faster --hook
 error-remedy-commit-waits = does a commit there wait for a synchronous standby? Try again, or with a longer --timeout
 error-remedy-held-nothing-changed = wait for that transaction to end, or end it, then try again; nothing was changed
-error-remedy-migrate = run `leadbridge migrate`
 error-remedy-export-again = export again into another directory
 error-remedy-export-with-this-version = export again with this version of leadbridge
 error-remedy-migrate-and-run = run `leadbridge migrate`, then `leadbridge run`

@@ -14,7 +14,6 @@ error-missed-in-function = объекта не хватило внутри тр�
 error-remedy-more-time = попробуйте снова с более долгим --timeout или с более быстрым hook (--hook)
 error-remedy-commit-waits = фиксация там ждёт синхронную реплику? Попробуйте снова, при необходимости с более долгим --timeout
 error-remedy-held-nothing-changed = дождитесь конца этой транзакции или завершите её, затем попробуйте снова; ничего не изменено
-error-remedy-migrate = запустите `leadbridge migrate`
 error-remedy-export-again = экспортируйте снова в другой каталог
 error-remedy-export-with-this-version = экспортируйте снова этой версией leadbridge
 error-remedy-migrate-and-run = запустите `leadbridge migrate`, затем `leadbridge run`
