@@ -3,6 +3,7 @@
 use super::Comparison;
 use super::facts::{Command, FunctionFacts, Grant, ObjectFacts, RoleFacts, SERVICE, TableFacts, ViewFacts};
 use super::rights::{Right, right};
+use crate::language::{Message, message};
 use crate::model::change::Table;
 use crate::model::side::Side;
 
@@ -36,28 +37,17 @@ pub enum Standing {
 
 impl Excess {
     /// Advice to the operator; the statements stand at its end, ready to run.
-    pub fn remedy(&self) -> String {
+    pub fn remedy(&self) -> Message {
         let closing = self.closing.join("; ");
-        let migrate = match self.is_closed_by_migrate {
-            true => "run `leadbridge migrate --api-access`, or ",
-            false => "run ",
+        let close = match self.is_closed_by_migrate {
+            true => message!("access-remedy-migrate-or-run", side = self.side, closing = &closing),
+            false => message!("error-remedy-run", side = self.side, sql = &closing),
         };
         match self.standing {
-            Standing::Refused => format!(
-                "if this is meant, set accept = [\"{}\"] under [privacy] in the configuration; otherwise {migrate}on \
-                 the {}: {closing}",
-                self.entry, self.side
-            ),
-            Standing::Accepted => format!(
-                "accepted by [privacy] accept; to close it, take \"{}\" out and {migrate}on the {}: {closing}",
-                self.entry, self.side
-            ),
-            Standing::Servers => {
-                format!("{SERVICE} is the school's own servers: nothing need be done; to close it: {closing}")
-            }
-            Standing::OnLanding => {
-                format!("decide whether this is meant; to close it, run on the {}: {closing}", self.side)
-            }
+            Standing::Refused => message!("access-remedy-refused", entry = &self.entry, close = close),
+            Standing::Accepted => message!("access-remedy-accepted", entry = &self.entry, close = close),
+            Standing::Servers => message!("access-remedy-servers", role = SERVICE, closing = closing),
+            Standing::OnLanding => message!("access-remedy-on-landing", close = close),
         }
     }
 }

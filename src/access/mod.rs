@@ -25,6 +25,7 @@ mod rights;
 use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::postgres::{Database, Databases};
@@ -125,7 +126,7 @@ pub async fn admit_exported(
     own::refuse(&foreign_rights(Database::traffic(traffic, scope.names)).await?)?;
     let landing: Facts = serde_json::from_value(document.clone()).map_err(|error| {
         Error::refused("the manifest does not say who may see what on Landing")
-            .remedy("export again with this version of leadbridge")
+            .remedy(message!("error-remedy-export-with-this-version"))
             .source_error(error)
     })?;
     refuse(&Comparison::against(landing, traffic, scope).await?)

@@ -4,6 +4,7 @@
 use postgres_protocol::escape::escape_literal;
 
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::{Database, Databases};
@@ -66,8 +67,9 @@ pub(super) fn refuse(rights: &[ForeignRight]) -> Result<()> {
         1 => String::new(),
         count => format!(" (and {} more: see `leadbridge doctor`)", count - 1),
     };
-    Err(Error::refused(format!("{side}: {what}, in leadbridge's own schema{more}")).remedy(format!(
-        "run `leadbridge migrate`, or on the {side}: {}",
-        statements.collect::<Vec<_>>().join("; ")
+    Err(Error::refused(format!("{side}: {what}, in leadbridge's own schema{more}")).remedy(message!(
+        "access-remedy-foreign-rights",
+        side = *side,
+        statement = statements.collect::<Vec<_>>().join("; ")
     )))
 }

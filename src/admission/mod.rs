@@ -217,7 +217,7 @@ fn refusal(side: Side, unfit: &[Unfit], purpose: Bars) -> Option<Error> {
         0 => String::new(),
         count => format!(" (and {count} more: see `leadbridge doctor`)"),
     };
-    Some(Error::refused(format!("{side}: {}{more}", first.what)).remedy(first.remedy.to_string()))
+    Some(Error::refused(format!("{side}: {}{more}", first.what)).remedy(first.remedy.clone()))
 }
 
 #[cfg(test)]

@@ -10,14 +10,13 @@ use crate::cli::{AlertAction, AlertArguments};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::language::message;
 
 pub async fn run(settings: &Settings, arguments: &AlertArguments) -> Result<Exit> {
     let AlertAction::Test { json } = arguments.action;
     if !settings.alert.has_channel() {
-        return Err(Error::usage("no channel is configured in [alert]").remedy(
-            "set telegram_token_file and telegram_chat_file, webhook_url_file, or smtp_url_file with mail_from and \
-             mail_to: see docs/alerting.md",
-        ));
+        return Err(Error::usage("no channel is configured in [alert]")
+            .remedy(message!("commands-remedy-no-channel")));
     }
     let deliveries = alert::test(&settings.alert).await;
     let failed = deliveries.iter().any(|delivery| delivery.failure.is_some());

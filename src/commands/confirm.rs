@@ -24,10 +24,10 @@ pub fn confirm(what: &Message, language: Language) -> Result<()> {
     if answer.trim() == "yes" { Ok(()) } else { Err(Error::refused("not confirmed: nothing was done")) }
 }
 
-/// In English, as every error.
+/// What is wrong, in English, as of every error.
 fn nobody_to_ask(what: &Message) -> Error {
     Error::usage(format!("{what}: there is no terminal for the confirmation prompt"))
-        .remedy("pass --yes to skip the confirmation prompt")
+        .remedy(message!("commands-remedy-yes"))
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ fn verdict(certificate: &CutoverCertificate) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     Err(Error::refused("switched, but the comparison of every value has found differences")
-        .remedy("the certificate says where; `leadbridge rollback` goes back, and loses nothing"))
+        .remedy(message!("commands-remedy-not-proven")))
 }
 
 /// Tries to write to the certificate's directory before the switch, so that a failure to write is not first
@@ -170,7 +170,7 @@ fn check_directory(directory: &Path) -> Result<()> {
     let tried = disk::create_new(&probe).and_then(|_| std::fs::remove_file(&probe));
     tried.map_err(|error| {
         Error::usage(format!("--certificate: {} cannot be written to: {error}", directory.display()))
-            .remedy("name a directory that this user may write to")
+            .remedy(message!("commands-remedy-certificate-directory"))
     })
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::complain;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::language::Language;
+use crate::language::{Language, message};
 use crate::replication::last_error;
 use crate::telemetry::logging;
 
@@ -75,7 +75,7 @@ impl Ending {
 /// The error of a thread that cannot be started.
 pub(super) fn no_thread(error: &std::io::Error) -> Error {
     Error::internal(format!("a thread cannot be started: {error}"))
-        .remedy("raise TasksMax of the unit, the container's limit of processes, or `ulimit -u` of the user")
+        .remedy(message!("commands-remedy-no-thread"))
 }
 
 /// Waits for the steps; returns when nobody can send any more.
@@ -130,7 +130,7 @@ fn panicked(panic: &PanicHookInfo<'_>) -> Error {
     let why =
         panic.payload().downcast_ref::<&'static str>().map_or_else(String::new, |why| format!(": {why}"));
     Error::internal(format!("the thread `{on}` panicked at {place}{why}"))
-        .remedy("report it, with the log; nothing is lost, and the next start goes on at the checkpoint")
+        .remedy(message!("commands-remedy-panicked"))
 }
 
 /// Gives the error to the log, or to stderr where the log does not take errors, and ends the process. The message

@@ -105,5 +105,5 @@ async fn discard(config: &Config, ids: &[i64], yes: bool, language: Language) ->
 fn unknown(ids: &[i64]) -> Error {
     let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
     Error::refused(format!("no such row in quarantine: {}", ids.join(", ")))
-        .remedy("see `leadbridge quarantine list`; a row that can be applied by now leaves by itself")
+        .remedy(message!("commands-remedy-not-in-quarantine"))
 }

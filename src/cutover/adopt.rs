@@ -17,6 +17,7 @@ use crate::compare;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::fence::holders;
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
@@ -296,5 +297,5 @@ async fn held(database: Database<'_>, tables: &[Table]) -> Result<Error> {
     let holders = holders::of_rows(database, tables.contains(&Table::ScheduledNotifications)).await?;
     let (side, who) = (database.side, holders::phrase(&holders));
     Ok(Error::new(Kind::Transient, format!("rows on the {side} could not be locked: they are held by {who}"))
-        .remedy("wait for that transaction to end, or end it, then try again; nothing was changed"))
+        .remedy(message!("error-remedy-held-nothing-changed")))
 }

@@ -18,6 +18,7 @@ use crate::checkpoint::legacy_names;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::{self, HeldFence};
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::step::during;
@@ -117,7 +118,7 @@ impl Scene<'_> {
             return Err(Error::refused(format!(
                 "the checkpoint of slot `{slot}` is not `switched` any more"
             ))
-            .remedy("see `leadbridge status`"));
+            .remedy(message!("cutover-remedy-see-status")));
         }
         let sql = format!("DELETE FROM {} WHERE slot = $1", names.own("reverse"));
         step.run(&sql, &[&names.slot]).await?;

@@ -208,9 +208,8 @@ impl CutoverCertificate {
         for ((name, text), path) in files.into_iter().zip(&mut paths) {
             *path = directory.join(name);
             disk::replace(path, text.as_bytes()).map_err(|error| {
-                Error::refused(format!("{} cannot be written: {error}", path.display())).remedy(
-                    "the certificate is on Traffic, in the column certificate of leadbridge.cutover, all the same",
-                )
+                Error::refused(format!("{} cannot be written: {error}", path.display()))
+                    .remedy(message!("cutover-remedy-certificate-on-traffic"))
             })?;
         }
         Ok(paths)

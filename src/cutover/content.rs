@@ -14,6 +14,7 @@ use super::journal::Direction;
 use crate::compare::ranges::Keys;
 use crate::compare::{self, Contents, key_set, reverse};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::written_since::written_since;
@@ -139,7 +140,7 @@ impl FencedSides<'_> {
                 recent.len(),
                 name
             ))
-            .remedy("try again at a quieter moment"));
+            .remedy(message!("cutover-remedy-quieter-moment")));
         }
         let recent: Vec<Uuid> = recent.into_iter().collect();
         let proof = TableProof {

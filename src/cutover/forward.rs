@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::{self, HeldFence};
 use crate::landing::catalog;
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::step::during;
@@ -110,7 +111,7 @@ impl Scene<'_> {
         let left = self.left();
         let late = |_| {
             Error::new(Kind::Transient, "the switch could not be committed on Traffic before the deadline")
-                .remedy("does a commit there wait for a synchronous standby? Try again, or with a longer --timeout")
+                .remedy(message!("error-remedy-commit-waits"))
         };
         tokio::time::timeout(left, self.switch(traffic_id, from)).await.map_err(late)??;
         reach(Point::CutoverSwitched);
@@ -134,7 +135,7 @@ impl Scene<'_> {
             return Err(Error::refused(format!(
                 "the checkpoint of slot `{slot}` is not `streaming` any more"
             ))
-            .remedy("see `leadbridge status`"));
+            .remedy(message!("cutover-remedy-see-status")));
         }
         let sql = format!(
             "INSERT INTO {} AS r (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, storage, caught_up_at, published) \

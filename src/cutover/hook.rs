@@ -88,9 +88,7 @@ pub async fn call(hook: Hook<'_>, event: Event, run: CutoverRun, limit: Duration
         .process_group(0)
         .kill_on_drop(true);
     let failed = |what: String| {
-        Err(Error::refused(format!("the hook {what}")).remedy(
-            "run the hook by hand, fix it, and try again; LEADBRIDGE_EVENT tells the hook what to do",
-        ))
+        Err(Error::refused(format!("the hook {what}")).remedy(message!("cutover-remedy-hook-failed")))
     };
     let mut child = match child.spawn() {
         Ok(child) => child,

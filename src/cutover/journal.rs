@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::effects::HookState;
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::operator;
@@ -264,10 +265,10 @@ impl CutoverJournal {
                 let found = found.map_or("gone".to_owned(), |entry| entry.state.to_string());
                 if found == before {
                     return Err(Error::refused("the deadline has passed (--timeout)")
-                        .remedy("try again with a longer --timeout or a faster --hook"));
+                        .remedy(message!("error-remedy-more-time")));
                 }
                 Err(Error::refused(format!("its state in the journal on Traffic is {found}, not {before}"))
-                    .remedy("another process decided: see `leadbridge status`, then try again"))
+                    .remedy(message!("cutover-remedy-decided-elsewhere")))
             }
         }
     }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::capture::framing::MARKER_PREFIX;
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::postgres::Database;
 use crate::postgres::step::during;
@@ -109,7 +110,7 @@ impl MarkerArrival<'_> {
                         limit.as_secs_f64()
                     ),
                 )
-                .remedy("does the daemon run, and is its lag small (`leadbridge status`)?"));
+                .remedy(message!("cutover-remedy-marker-late")));
             }
             tokio::time::sleep(LOOK).await;
         }

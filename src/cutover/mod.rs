@@ -50,6 +50,7 @@ use crate::checkpoint::own_schema::{self, Extent};
 use crate::checkpoint::{Finish, Installation, ReplicatedSettings};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::side::Side;
 use crate::postgres::advisory::{self, ExclusiveRight};
 use crate::postgres::triggers::TriggerControl;
@@ -115,7 +116,7 @@ pub async fn prepare(
         && let Some(Attention { message, remedy }) =
             orphan::find(databases).await?.map(|orphan| orphan.attention())
     {
-        return Err(Error::refused(message.to_string()).remedy(remedy.to_string()));
+        return Err(Error::refused(message.to_string()).remedy(remedy));
     }
     if let Some(command) = &options.hook {
         let hook = Hook { command, environment: &config.hook_environment };
@@ -139,7 +140,7 @@ async fn settle(databases: Databases<'_>) -> Result<()> {
         resolve::settle(databases).await?;
         let unresolved = journal.unresolved(databases.traffic).await?;
         if let Some(Attention { message, remedy }) = unresolved.iter().find_map(hook_duty) {
-            return Err(Error::refused(message.to_string()).remedy(remedy.to_string()));
+            return Err(Error::refused(message.to_string()).remedy(remedy));
         }
         let Some(entry) = unresolved.first() else { return Ok(()) };
         if started.elapsed() > LETTING_GO {
@@ -151,7 +152,7 @@ async fn settle(databases: Databases<'_>) -> Result<()> {
                     entry.id, entry.state
                 ),
             )
-            .remedy("try again in a moment; `leadbridge status` says what is left"));
+            .remedy(message!("cutover-remedy-still-in-use")));
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -176,7 +177,8 @@ pub async fn hook_settled(config: &Config) -> Result<()> {
     let mut entries = journal.unresolved(&traffic).await?;
     entries.extend(journal.newest(&traffic).await?);
     let Some(entry) = entries.iter().find(|entry| hook_duty(entry).is_some()) else {
-        return Err(Error::refused("no hook of a cutover or rollback is to be run").remedy("nothing to do"));
+        return Err(Error::refused("no hook of a cutover or rollback is to be run")
+            .remedy(message!("cutover-remedy-nothing-to-do")));
     };
     match entry.needs_hook_undone() {
         true => undo::settle_hook(databases, entry).await,
@@ -205,7 +207,7 @@ async fn take_life(databases: Databases<'_>) -> Result<()> {
     }
     advisory::refuse_foreign(landing, ExclusiveRight::Command).await?;
     Err(Error::refused("another command of a cutover or rollback lives, without the right to decide")
-        .remedy("end it and the processes of its hook, then try again"))
+        .remedy(message!("cutover-remedy-command-lives")))
 }
 
 async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
@@ -214,7 +216,7 @@ async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
     }
     advisory::refuse_foreign(Database::traffic(traffic, &config.names), ExclusiveRight::Decision).await?;
     Err(Error::refused("another command is in the middle of a cutover or rollback")
-        .remedy("wait for it to end; if it is hung, end it: what it has begun is aborted then"))
+        .remedy(message!("cutover-remedy-in-the-middle")))
 }
 
 /// Fences, drains, verifies and switches. A cancelled `interrupted` aborts.
@@ -231,7 +233,8 @@ pub async fn execute(
         let findings = &prepared.readiness.findings.findings;
         let errors = findings.iter().filter(|finding| finding.level == Level::Error);
         let messages: Vec<String> = errors.map(|finding| finding.message.to_string()).collect();
-        return Err(Error::refused(format!("not ready: {}", messages.join("; "))).remedy("try a --dry-run"));
+        return Err(Error::refused(format!("not ready: {}", messages.join("; ")))
+            .remedy(message!("cutover-remedy-dry-run")));
     }
     let config = prepared.config.clone();
     let triggers = TriggerControl::probe(&prepared.traffic).await?;

@@ -61,7 +61,7 @@ impl OrphanedFence {
         let state = checkpoint::recorded_state(&traffic, &config.names).await?;
         if state.as_deref() != Some("streaming") {
             let Attention { message, remedy } = orphan.attention();
-            return Err(Error::refused(message.to_string()).remedy(remedy.to_string()));
+            return Err(Error::refused(message.to_string()).remedy(remedy));
         }
         super::take_the_right(config, &traffic).await?;
         Ok(Some(OrphanedFence { cutover: orphan.0, config: config.clone(), landing, traffic }))

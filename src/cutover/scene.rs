@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::{FenceTerms, HeldFence, Tried};
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -92,7 +93,7 @@ impl<'c> Scene<'c> {
     pub fn too_long(&self) -> Error {
         let most = self.options.readiness.max_pause.as_secs_f64();
         Error::new(Kind::Transient, format!("writers had to wait for more than {most} s (--max-pause)"))
-            .remedy("try again at a quieter moment, or allow a longer --max-pause")
+            .remedy(message!("cutover-remedy-longer-pause"))
     }
 
     /// Announces the marker of the drain, and takes the fence around the tables of the fenced side.
@@ -180,7 +181,7 @@ impl<'c> Scene<'c> {
                     Direction::Rollback => "rollback --dry-run",
                 };
                 return Err(Error::refused(format!("{} differs under the fence", proof.table))
-                    .remedy(format!("nothing was changed: see `leadbridge {look}`")));
+                    .remedy(message!("cutover-remedy-nothing-changed", look = look)));
             }
             tables.push(proof);
             recent.push((table, rows));

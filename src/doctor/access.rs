@@ -35,7 +35,7 @@ async fn compare(databases: Databases<'_>, config: &Config) -> Result<(Vec<Exces
 }
 
 fn verdict(excess: &Excess) -> Verdict {
-    let (what, remedy) = (Message::verbatim(&excess.what), Message::verbatim(excess.remedy()));
+    let (what, remedy) = (Message::verbatim(&excess.what), excess.remedy());
     match excess.standing {
         Standing::Refused => Verdict::error(what, remedy),
         Standing::Accepted => Verdict::warning(message!("doctor-access-accepted", what = what), remedy),

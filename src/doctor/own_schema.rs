@@ -21,11 +21,8 @@ pub async fn examine(findings: &mut Findings, database: Database<'_>) {
         }
         Ok(rights) => {
             for right in rights {
-                let remedy = message!(
-                    "doctor-own-foreign-rights-remedy",
-                    side = right.side,
-                    statement = right.statement
-                );
+                let remedy =
+                    message!("access-remedy-foreign-rights", side = right.side, statement = right.statement);
                 findings.add("own_rights", side, Ok(Verdict::error(Message::verbatim(right.what), remedy)));
             }
         }

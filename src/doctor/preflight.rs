@@ -36,7 +36,7 @@ pub async fn preflight(config: &Config) -> Result<()> {
     let kind = first.hindrance.filter(|_| passes(first)).unwrap_or(Kind::Refused);
     let error = Error::new(kind, format!("{side}{}{more}", first.message));
     Err(match &first.remedy {
-        Some(remedy) => error.remedy(remedy.to_string()),
+        Some(remedy) => error.remedy(remedy.clone()),
         None => error,
     })
 }

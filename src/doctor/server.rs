@@ -84,7 +84,7 @@ async fn primary(client: &Client, side: Side) -> Outcome {
         // Some platforms make transactions read-only on a full disk, and revert the setting once there is
         // room. So the error is transient.
         (false, true) => Err(Error::new(Kind::Transient, "transactions are read-only by default")
-            .remedy(writable::read_only_remedy(client).await?.to_string())),
+            .remedy(writable::read_only_remedy(client).await?)),
         (false, false) => Ok(Verdict::ok(message!("doctor-server-primary"))),
     }
 }

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::mapping::values::normalized_phone;
 
 /// A value by which leads are found. The value is never printed: it may be a person's phone or e-mail.
@@ -32,7 +33,7 @@ impl Asked {
         let phone = normalized_phone(text);
         if !phone.chars().any(|c| c.is_ascii_digit()) || text.chars().any(char::is_alphabetic) {
             return Err(Error::usage("the argument is not an id (a UUID), an e-mail (with @) or a phone")
-                .remedy("name a lead by its id, its phone as typed in any form, or its e-mail"));
+                .remedy(message!("explain-remedy-argument")));
         }
         Ok(Asked::Phone(phone))
     }

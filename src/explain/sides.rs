@@ -10,6 +10,7 @@ use crate::compare;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
+use crate::language::message;
 use crate::mapping::{Mapping, Passthrough};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
@@ -216,7 +217,7 @@ async fn refuse_unmigrated(traffic: Database<'_>) -> Result<()> {
         "the Traffic DB has no schema `{}` with our tables yet",
         traffic.names.schema
     ))
-    .remedy("run `leadbridge migrate`, then `leadbridge run`"))
+    .remedy(message!("error-remedy-migrate-and-run")))
 }
 
 /// The moment as RFC 3339.

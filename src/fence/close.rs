@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::roles::{FencedRoles, Tried};
 use super::{call, holders, pass};
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -83,7 +84,7 @@ impl FenceTerms<'_> {
                     Kind::Transient,
                     format!("the tables could not be locked: they are held by {}", holders::phrase(&holders)),
                 )
-                .remedy("wait for that transaction to end, or end it, then try again; nothing was changed"));
+                .remedy(message!("error-remedy-held-nothing-changed")));
             }
             tracing::info!("the tables are held by {}: trying again", holders.join("; "));
             tokio::time::sleep(PAUSE).await;
@@ -101,7 +102,7 @@ impl FenceTerms<'_> {
             fenced.side,
             open.join(", ")
         ))
-        .remedy("run `leadbridge migrate`"))
+        .remedy(message!("report-migrate")))
     }
 
     async fn attempt(&self, fenced: Database<'_>) -> Result<()> {
@@ -213,13 +214,12 @@ impl HeldFence {
 pub async fn keep(fenced: Database<'_>, cutover: Uuid, limit: Duration) -> Result<()> {
     let kept = tokio::time::timeout(limit, call(fenced, "keep_fence", cutover)).await;
     let late = |_| {
-        Error::new(Kind::Transient, "the fence could not be made permanent before the deadline").remedy(
-            "does a commit there wait for a synchronous standby? Try again, or with a longer --timeout",
-        )
+        Error::new(Kind::Transient, "the fence could not be made permanent before the deadline")
+            .remedy(message!("error-remedy-commit-waits"))
     };
     if !kept.map_err(late)?? {
         return Err(Error::refused("the fence has opened by itself: its deadline has passed")
-            .remedy("try again with a longer --timeout or a faster --hook"));
+            .remedy(message!("error-remedy-more-time")));
     }
     pass::refuse_damage(fenced, cutover).await
 }
@@ -236,10 +236,8 @@ pub async fn is_released(fenced: Database<'_>, cutover: Uuid) -> Result<bool> {
 
 /// The refusal for tables around which another fence stands.
 fn standing(side: Side) -> Error {
-    Error::refused(format!("another fence stands around the tables on the {side}")).remedy(
-        "finish or roll back the cutover to which that fence belongs (the names of its triggers hold its id); a fence \
-         that is lifted is removed by the daemon of its installation",
-    )
+    Error::refused(format!("another fence stands around the tables on the {side}"))
+        .remedy(message!("fence-remedy-standing"))
 }
 
 async fn terminate(fenced: &Endpoint, backend: &Backend) -> Result<()> {

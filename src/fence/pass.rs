@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::closed;
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::Database;
@@ -57,10 +58,7 @@ pub async fn check(landing: Database<'_>, cutover: Uuid) -> Result<()> {
         return Err(Error::refused(format!(
             "Traffic is switched to, but the fence of cutover {cutover} does not stand around Landing's tables"
         ))
-        .remedy(
-            "rows written there now reach no other database: find out who lifted the fence, and write these \
-             rows to Traffic; the fence is the row of that cutover in leadbridge.fence on Landing",
-        ));
+        .remedy(message!("fence-remedy-lifted")));
     };
     refuse_damage(landing, cutover).await?;
     if row.get(1) {
@@ -68,7 +66,7 @@ pub async fn check(landing: Database<'_>, cutover: Uuid) -> Result<()> {
     }
     let writer: &str = row.get(0);
     Err(Error::refused(format!("the fence around Landing's tables lets {writer} pass, and nobody else"))
-        .remedy(format!("let LANDING_DATABASE_URL name the user of the cutover, {writer}")))
+        .remedy(message!("fence-remedy-other-user", writer = writer)))
 }
 
 /// Checks that the triggers of a closed fence are as the fence was closed with.
@@ -89,10 +87,7 @@ pub async fn refuse_damage(fenced: Database<'_>, cutover: Uuid) -> Result<()> {
         fenced.side,
         damage.join("; ")
     ))
-    .remedy(
-        "run `leadbridge migrate`, which makes the fence whole; then `leadbridge rollback --dry-run` says whether rows \
-         differ, and write such rows to the system of record",
-    ))
+    .remedy(message!("fence-remedy-damaged")))
 }
 
 /// Checks every closed fence of a side with [`refuse_damage`].
@@ -144,5 +139,5 @@ pub async fn check_passable(traffic: Database<'_>) -> Result<()> {
         Kind::Transient,
         format!("no copy begins: Traffic refuses writes until {until}, and lets only the role {writer} pass"),
     )
-    .remedy(format!("wait until then; or let TRAFFIC_DATABASE_URL name the user of the rollback, {writer}")))
+    .remedy(message!("fence-remedy-wait-or-other-user", writer = writer)))
 }

@@ -8,6 +8,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::postgres::Database;
 use crate::postgres::step::during;
 use crate::postgres::writers::TableWriter;
@@ -88,10 +89,8 @@ impl FencedRoles {
                 Ok(self.tried(&numbers))
             }
             Some((open, _)) => {
-                Err(Error::refused(format!("the fence does not hold: these writes passed: {open}")).remedy(
-                    "did a session drop or disable a trigger leadbridge_fence_…? Run `leadbridge migrate`, \
-                         then try again",
-                ))
+                Err(Error::refused(format!("the fence does not hold: these writes passed: {open}"))
+                    .remedy(message!("fence-remedy-does-not-hold")))
             }
             None => Err(Error::internal("the fence's proof has no answer")),
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::format::Format;
 use crate::disk::{self, partial};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::names::JOURNEY_NAMES;
 use crate::model::side::Side;
@@ -38,7 +39,7 @@ impl Directory {
                 found.iter().any(|name| *name == *marker) && found.iter().all(|name| is_ours(name));
             if !interrupted {
                 return Err(Error::refused(format!("{} is not empty", path.display()))
-                    .remedy("name a directory that does not exist yet: an export overwrites nothing"));
+                    .remedy(message!("files-remedy-not-empty")));
             }
             tracing::info!("{} holds an interrupted export: it is restarted", path.display());
             for name in found.iter().filter(|name| **name != *marker) {
@@ -125,10 +126,10 @@ pub(super) fn file_name(database: Database<'_>, table: Table, format: Format) ->
 
 pub(crate) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
     let remedy = match error.kind() {
-        io::ErrorKind::StorageFull => "free space there, or name a directory on another disk",
-        io::ErrorKind::PermissionDenied => "give that place to this user, or name another directory",
-        io::ErrorKind::NotFound => "put the files back where they were, or name another directory",
-        _ => "check that place, or name another directory",
+        io::ErrorKind::StorageFull => message!("files-remedy-disk-full"),
+        io::ErrorKind::PermissionDenied => message!("files-remedy-not-permitted"),
+        io::ErrorKind::NotFound => message!("files-remedy-not-found"),
+        _ => message!("files-remedy-failed"),
     };
     Error::refused(format!("{doing} {}: {error}", path.display())).remedy(remedy)
 }

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::directory::{self, MANIFEST};
 use super::format::{Format, RowCounter};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::sha256;
@@ -135,7 +136,7 @@ impl Manifest {
         };
         let refuse = |why: String| {
             Error::refused(format!("{} is not a manifest of this version: {why}", path.display()))
-                .remedy("name another directory")
+                .remedy(message!("files-remedy-other-directory"))
         };
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| refuse(error.to_string()))?;
         if manifest.format_version != FORMAT_VERSION {
@@ -185,7 +186,7 @@ impl TableFile {
             self.rows,
             self.sha256
         ))
-        .remedy("check that disk, and export again into another directory"))
+        .remedy(message!("files-remedy-check-disk")))
     }
 }
 

@@ -15,6 +15,7 @@ use super::directory;
 use super::format::Format;
 use super::manifest::TableFile;
 use crate::error::{Error, Result};
+use crate::language::message;
 
 /// Bytes that are read from the disk at once, and the smallest buffer of a CSV field.
 const PIECE: usize = 1 << 18;
@@ -92,7 +93,7 @@ impl RowReader {
             "{}: the header names other columns than the manifest",
             self.path.display()
         ))
-        .remedy("export again into another directory"))
+        .remedy(message!("error-remedy-export-again")))
     }
 
     fn broken(&self, at: u64) -> Error {
@@ -100,7 +101,7 @@ impl RowReader {
             "{}: the bytes from {at} on are not a row of the columns in the manifest",
             self.path.display()
         ))
-        .remedy("export again into another directory")
+        .remedy(message!("error-remedy-export-again"))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_postgres::types::PgLsn;
 
 use super::standing::SettledCutover;
 use crate::error::{Error, Kind, Result};
+use crate::language::message;
 use crate::model::names::Names;
 use crate::postgres::{Database, slot};
 
@@ -71,16 +72,13 @@ impl Behind {
                  Landing",
                 names.reverse_slot()
             ))
-            .remedy("Traffic has it all: if the backup of Landing may lack it, say so with --max-behind"));
+            .remedy(message!("finish-remedy-may-lack")));
         };
         Err(Error::refused(format!(
             "Landing is behind Traffic: it lacks at least {transactions} of its transactions, the oldest {:.0} s old",
             self.seconds.ceil()
         ))
-        .remedy(
-            "start the daemon until it has brought them, stop it and run `leadbridge finish` at once; where Traffic \
-             is never quiet for so long, --max-behind 1m lets the backup lack the last minute",
-        ))
+        .remedy(message!("finish-remedy-behind")))
     }
 }
 
@@ -116,8 +114,9 @@ pub(super) async fn patiently<T>(attempt: impl AsyncFn() -> Result<T>) -> Result
                 tokio::time::sleep(NOTICED_WITHIN / 100).await;
             }
             Err(error) if in_use(&error) => {
-                return Err(Error::new(Kind::Refused, error.message())
-                    .remedy("stop the daemon, or whoever streams from that slot, and run it again"));
+                return Err(
+                    Error::new(Kind::Refused, error.message()).remedy(message!("finish-remedy-slot-in-use"))
+                );
             }
             done => return done,
         }

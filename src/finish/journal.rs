@@ -14,6 +14,7 @@ use super::objects::OwnedObject;
 use super::standing::SettledCutover;
 use crate::error::{Error, Result};
 use crate::files::Manifest;
+use crate::language::message;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
@@ -95,7 +96,7 @@ impl FinishJournal {
                 "what {} says of slot `{}` is not understood: {error}",
                 self.table, self.slot
             ))
-            .remedy("use the version of leadbridge that began it")
+            .remedy(message!("finish-remedy-other-version"))
         })
     }
 

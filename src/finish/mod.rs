@@ -93,7 +93,7 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
     let lease = lease::take_soon(Database::traffic(&traffic, names)).await?;
     if !lease.is_taken() {
         return Err(Error::refused(format!("a daemon applies for this slot: {}", lease.holder()))
-            .remedy("stop it, and every other that stands by, then run `leadbridge finish` at once"));
+            .remedy(message!("finish-remedy-daemon-runs")));
     }
     let standing = SettledCutover::read(Database::traffic(&traffic, names)).await?;
     let landing = config.landing.connect("finish").await?;

@@ -141,11 +141,11 @@ async fn find_slot(database: Database<'_>, name: &str) -> Result<Option<OwnedObj
         return Err(Error::refused(format!(
             "the slot `{name}` on the {side} is not leadbridge's, and leadbridge never touches it"
         ))
-        .remedy("find out whose it is and drop it there, or check [names] slot in the configuration"));
+        .remedy(message!("finish-remedy-foreign-slot")));
     }
     if !SessionRole::read(database.client).await?.may_replicate() {
         return Err(Error::refused(format!("our role may not drop the slot `{name}` on the {side}"))
-            .remedy("run there as a superuser: ALTER ROLE … REPLICATION, then run it again"));
+            .remedy(message!("finish-remedy-may-not-drop-slot")));
     }
     if let Some(pid) = slot.active_pid {
         let message = format!("`{name}` is in use by process {pid} there");

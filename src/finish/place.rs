@@ -8,6 +8,7 @@ use super::standing::SettledCutover;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::files::Manifest;
+use crate::language::message;
 
 /// The backup's directory.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,10 +50,7 @@ impl BackupPlace {
                 "the backup that was taken before the slots were dropped is not in {} on this machine",
                 directory.display()
             ))
-            .remedy(
-                "run `leadbridge finish` where it is, or name another directory with --backup: it is taken again, \
-                 Landing has not changed since",
-            ));
+            .remedy(message!("finish-remedy-backup-elsewhere")));
         }
         Ok(BackupPlace { directory, there })
     }
@@ -73,6 +71,7 @@ fn by_default(config: &Config) -> Result<PathBuf> {
 
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| {
-        Error::usage(format!("{} cannot be a directory: {error}", path.display())).remedy("name another one")
+        Error::usage(format!("{} cannot be a directory: {error}", path.display()))
+            .remedy(message!("finish-remedy-other-directory"))
     })
 }

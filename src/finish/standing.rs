@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::cutover::journal::CutoverJournal;
 use crate::error::{Error, Result};
 use crate::fence::pass;
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
@@ -45,7 +46,7 @@ impl SettledCutover {
                 "Traffic has no record of slot `{}`: there was no move",
                 names.slot
             ))
-            .remedy("check TRAFFIC_DATABASE_URL and [names] in the configuration"));
+            .remedy(message!("finish-remedy-no-move")));
         };
         let state: &str = row.get(0);
         if state != "switched" {
@@ -53,11 +54,11 @@ impl SettledCutover {
                 "the checkpoint of slot `{}` says `{state}`: Traffic has not taken over",
                 names.slot
             ))
-            .remedy("`leadbridge finish` is for after a cutover: run `leadbridge cutover` first"));
+            .remedy(message!("finish-remedy-cutover-first")));
         }
         let (Some(cutover_id), Some(applied)) = (row.get(3), row.get::<_, Option<PgLsn>>(4)) else {
             return Err(Error::refused(format!("{reverse} has no row for slot `{}`", names.slot))
-                .remedy("it is written by the cutover itself: was Traffic restored from a backup since?"));
+                .remedy(message!("finish-remedy-no-reverse")));
         };
         Ok(SettledCutover {
             cutover_id,
@@ -87,7 +88,7 @@ impl SettledCutover {
                 self.landing_database,
                 self.landing_system_id
             ))
-            .remedy("check LANDING_DATABASE_URL"));
+            .remedy(message!("finish-remedy-other-landing")));
         }
         match slot::read(landing, &config.names.slot).await? {
             Some(slot) => check_slot(&live, &slot.position),
@@ -126,11 +127,7 @@ impl SettledCutover {
             self.cutover_id,
             open.join(", ")
         ))
-        .remedy(format!(
-            "find out who opened it and what was written since ({} on Landing), then close it again with \
-             close_fence",
-            landing.names.own("fence")
-        )))
+        .remedy(message!("finish-remedy-open-fence", table = landing.names.own("fence"))))
     }
 }
 
@@ -149,17 +146,13 @@ async fn nothing_undecided(traffic: Database<'_>) -> Result<()> {
     let Some(entry) = unresolved.into_iter().find(|entry| !entry.state.is_decided()) else { return Ok(()) };
     let (direction, state, id) = (entry.direction.as_str(), entry.state, entry.id);
     Err(Error::refused(format!("a {direction} is not decided yet: {id} is `{state}`"))
-        .remedy(format!("let it end, or run `leadbridge {direction}` again, which completes or undoes it")))
+        .remedy(message!("finish-remedy-undecided", direction = direction)))
 }
 
 async fn nothing_quarantined(traffic: Database<'_>) -> Result<()> {
     match ReverseQuarantine::new(traffic.names).count(traffic.client).await? {
         0 => Ok(()),
         rows => Err(Error::refused(format!("{rows} rows of Traffic could not be written to Landing"))
-            .remedy(format!(
-                "see {} on Traffic: fix what its messages name and let the daemon apply the rows, or delete \
-                 there what the backup may lack",
-                traffic.names.own("reverse_quarantine")
-            ))),
+            .remedy(message!("finish-remedy-quarantined", table = traffic.names.own("reverse_quarantine")))),
     }
 }

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::cutover::journal::CutoverJournal;
 use crate::error::{Error, Result};
 use crate::files::Manifest;
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -28,7 +29,7 @@ pub(super) async fn admit(
     let lease = lease::take_soon(traffic).await?;
     if !lease.is_taken() {
         return Err(Error::refused(format!("a daemon applies for this slot: {}", lease.holder()))
-            .remedy("stop it, and every other that stands by, then run `leadbridge import` again"));
+            .remedy(message!("import-remedy-daemon-runs")));
     }
     // A daemon may have begun a copy, and ended, before the lease was taken.
     refuse_replication(traffic).await?;
@@ -56,26 +57,19 @@ async fn refuse_replication(traffic: Database<'_>) -> Result<()> {
             entry.id,
             entry.state
         ))
-        .remedy(format!(
-            "run `leadbridge {}` again, which completes or undoes it",
-            entry.direction.as_str()
-        ))),
+        .remedy(message!("import-remedy-unresolved", direction = entry.direction.as_str()))),
     }
 }
 
 fn already_replicated(state: &str, names: &Names) -> Error {
     let (what, remedy) = match state {
-        "snapshot" => (
-            "a daemon has begun to copy Landing into this Traffic",
-            "start the daemon again, which copies everything that Landing has",
-        ),
-        "switched" => (
-            "Traffic is the system of record",
-            "an import would bring back Landing's older rows: import into another Traffic",
-        ),
+        "snapshot" => {
+            ("a daemon has begun to copy Landing into this Traffic", message!("import-remedy-being-copied"))
+        }
+        "switched" => ("Traffic is the system of record", message!("import-remedy-switched")),
         _ => (
             "a daemon replicates Landing into this Traffic: the rows belong to the stream",
-            "to copy Landing again, run `leadbridge resync`; to import all the same, import into another Traffic",
+            message!("import-remedy-replicated"),
         ),
     };
     Error::refused(format!("{what} (the checkpoint of slot `{}` says `{state}`)", names.slot)).remedy(remedy)

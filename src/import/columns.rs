@@ -4,6 +4,7 @@ use crate::checkpoint::ImportedColumns;
 use crate::error::{Error, Result};
 use crate::files::{FileColumn, Manifest, TableFile};
 use crate::landing::left_out::{LeftOut, LeftOutReason};
+use crate::language::message;
 use crate::mapping::{Passthrough, TableMapping};
 use crate::model::change::{Column, Table};
 use crate::model::column_rules::ColumnRules;
@@ -34,9 +35,9 @@ pub(super) fn file_of(manifest: &Manifest, table: Table) -> Result<&TableFile> {
     manifest.tables.iter().find(|file| file.holds == table).ok_or_else(|| {
         let remedy = match table {
             Table::ScheduledNotifications => {
-                "export again with scheduled_notifications = true, or import with the setting off"
+                message!("import-remedy-no-notifications")
             }
-            Table::LandingLeads | Table::LeadJourney => "export again with this version of leadbridge",
+            Table::LandingLeads | Table::LeadJourney => message!("error-remedy-export-with-this-version"),
         };
         Error::refused(format!("the export has no file of {}", table.label())).remedy(remedy)
     })
@@ -80,11 +81,7 @@ fn decide_table(
                 "column {name}.{} of the export has no place on Traffic",
                 column.name
             ))
-            .remedy(format!(
-                "run `leadbridge migrate` with a Landing that has the column, which makes the place; or leave the \
-                 column out: [columns.{name}] skip = [\"{}\"]",
-                column.name
-            )));
+            .remedy(message!("import-remedy-no-place", table = name, column = &column.name)));
         }
     }
     let generated = file.generated.iter().map(|generated| &generated.column);
@@ -95,7 +92,7 @@ fn decide_table(
         None => Ok(()),
         Some(missing) => {
             Err(Error::refused(format!("column {name}.{} is missing in the export", missing.name))
-                .remedy("the mapping needs it: export again from a Landing that has the column"))
+                .remedy(message!("import-remedy-column-missing")))
         }
     }
 }
@@ -110,7 +107,7 @@ fn check_type(table: &str, read: &Column, column: &FileColumn) -> Result<()> {
         column.sql_type,
         read.kind.accepted_names()
     ))
-    .remedy("change the type on Landing, and export again"))
+    .remedy(message!("import-remedy-column-type")))
 }
 
 /// `timestamp(3) with time zone` as `timestamp with time zone`.

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::files::{Manifest, restore_hint};
 use crate::landing::left_out::LeftOut;
+use crate::language::{Message, message};
 use crate::mapping::Mapping;
 use crate::model::change::{Origin, Table};
 use crate::model::names::JOURNEY_NAMES;
@@ -174,7 +175,7 @@ fn exported(directory: &Path) -> Result<Manifest> {
             "{} holds no whole export: manifest.json is missing",
             directory.display()
         ))
-        .remedy("name the directory of `leadbridge export`; an interrupted export is to be run again"));
+        .remedy(message!("import-remedy-no-export")));
     };
     match manifest.side {
         Side::Landing => Ok(manifest),
@@ -182,9 +183,13 @@ fn exported(directory: &Path) -> Result<Manifest> {
             "{} is an export of Traffic, and an import takes rows of Landing through the mapping",
             directory.display()
         ))
-        .remedy(format!(
-            "read the files with psql, into empty tables of Traffic:\n{}",
-            restore_hint(&manifest, directory)
+        .remedy(Message::joined(
+            [
+                message!("import-remedy-read-with-psql"),
+                // Statements for psql, the same in every language.
+                Message::verbatim(restore_hint(&manifest, directory)),
+            ],
+            "\n",
         ))),
     }
 }
@@ -202,7 +207,7 @@ fn origin(manifest: &Manifest) -> Result<Origin> {
     let source = &manifest.source;
     let commit_time = Timestamp::from_output(&source.taken_at).ok_or_else(|| {
         Error::refused("the manifest's `taken_at` is not a time")
-            .remedy("export again into another directory")
+            .remedy(message!("error-remedy-export-again"))
     })?;
     Ok(Origin { xid: None, commit_lsn: source.wal_position, commit_time })
 }
@@ -221,20 +226,16 @@ fn continued(
     let is_same = record.export.manifest_sha256 == export.manifest_sha256;
     let has_same_columns = record.export.columns == export.columns;
     let from = &record.export.directory;
-    let refuse = |what: String| {
-        Err(Error::refused(what).remedy(format!(
-            "import {from} to its end first; or begin with the first row of this export, over what is there: --restart"
-        )))
-    };
+    let refuse =
+        |what: String| Err(Error::refused(what).remedy(message!("import-remedy-other-first", from = from)));
     match (is_same, record.finished_at) {
         (true, _) if has_same_columns && tables.contains(&record.position.table) => Ok(Some(record.position)),
         (true, Some(_)) => Ok(None),
         (true, None) => refuse("this export is imported in part, with other tables or columns".to_owned()),
         (false, None) => refuse(format!("another export is imported in part: that of {from}")),
         (false, Some(_)) if record.export.origin.commit_time > export.origin.commit_time => {
-            Err(Error::refused(format!("a newer export was imported before: that of {from}")).remedy(
-                "import the newest export; or write these older values over the newer ones: --restart",
-            ))
+            Err(Error::refused(format!("a newer export was imported before: that of {from}"))
+                .remedy(message!("import-remedy-older")))
         }
         (false, Some(_)) => Ok(None),
     }
@@ -309,11 +310,7 @@ impl PlannedImport {
             leads => Err(Error::refused(format!(
                 "leads on Traffic that leadbridge did not bring and that have the id of a lead in the export: {leads}"
             ))
-            .remedy(format!(
-                "set [snapshot] same_id = \"landing\": the export's values win, and Traffic's different values are kept \
-                 in {}; or delete these leads on Traffic; see docs/imports.md",
-                self.config.names.own("conversion_notes")
-            ))),
+            .remedy(message!("import-remedy-same-id", notes = self.config.names.own("conversion_notes")))),
         }
     }
 

@@ -7,6 +7,7 @@ use super::columns;
 use crate::batch::{Batch, BatchLimits, Collector};
 use crate::error::{Error, Result};
 use crate::files::{FileRow, Format, RowReader, TableFile};
+use crate::language::message;
 use crate::mapping::TableMapping;
 use crate::model::change::{Change, Datum, Operation, Origin, Position, Row, SourcedChange};
 
@@ -44,7 +45,7 @@ impl FileSource {
         let id = values.first().and_then(Datum::as_str).and_then(|id| id.parse().ok());
         let id = id.ok_or_else(|| {
             Error::refused(format!("{}: the row at byte {at} has no uuid as its id", self.name))
-                .remedy("export again into another directory")
+                .remedy(message!("error-remedy-export-again"))
         })?;
         Ok(Some(Row { table: self.mapping.table, id, values }))
     }

@@ -56,7 +56,11 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "finish",
     "migrate",
     "watch",
-    "explain"
+    "explain",
+    "fence",
+    "import",
+    "files",
+    "access"
 ];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));

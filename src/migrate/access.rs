@@ -26,7 +26,7 @@ pub struct ApiAccess {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOpen {
     pub what: String,
-    pub remedy: String,
+    pub remedy: Message,
 }
 
 impl ApiAccess {
@@ -42,7 +42,7 @@ impl ApiAccess {
         lines.extend(self.notes.iter().map(|note| said(Message::verbatim(note))));
         for LeftOpen { what, remedy } in &self.left {
             let left = said(message!("migrate-left-open", what = what));
-            lines.extend(with_remedy(left, Message::verbatim(remedy)));
+            lines.extend(with_remedy(left, remedy.clone()));
         }
         lines
     }

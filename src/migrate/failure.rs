@@ -2,6 +2,7 @@
 //! statement on the same catalog fails in the same way.
 
 use crate::error::{Error, Kind, ServerAnswer};
+use crate::language::{Message, message};
 
 /// Letters of a failed statement that an error shows.
 const SHOWN: usize = 160;
@@ -14,7 +15,8 @@ pub(super) fn of_statement(step: &str, error: &tokio_postgres::Error) -> Error {
     if is_own_raise(&answer) {
         let refused = Error::refused(db.message()).context(step);
         return match db.hint() {
-            Some(hint) => refused.remedy(hint),
+            // The hint stands in the SQL that `--print` gives to an administrator, too.
+            Some(hint) => refused.remedy(Message::verbatim(hint)),
             None => refused,
         };
     }
@@ -54,11 +56,8 @@ pub(super) fn for_the_operator(error: Error) -> Error {
     let is_known =
         error.sqlstate().is_some_and(|code| matches!(code.code(), "28000" | "28P01" | "3D000" | "42501"));
     let error = error.into_refused();
-    if is_known && error.remedy_text().is_some() {
+    if is_known && error.remedy_message().is_some() {
         return error;
     }
-    error.remedy(
-        "the step named above has changed nothing, except that an index may be missing; earlier steps stay, and are recorded. Change the object that the \
-         message names, or ask its owner, and run `leadbridge migrate` again; the server's log has the whole statement",
-    )
+    error.remedy(message!("migrate-remedy-step-failed"))
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::trial::WriteTrial;
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, sql};
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::publication::{self, PublicationMember};
@@ -128,13 +129,13 @@ struct FoundPublication {
 impl FoundPublication {
     fn check(&self, names: &Names, options: &MigrateOptions) -> Result<()> {
         let publication = &names.publication;
-        let refuse = |what: String, remedy: &str| {
+        let refuse = |what: String, remedy: Message| {
             Err(Error::refused(format!("publication {publication} on Landing {what}")).remedy(remedy))
         };
         if self.wide {
             return refuse(
                 "covers all tables of a schema or of the database".into(),
-                "drop it, or choose another name for leadbridge's publication in the configuration",
+                message!("migrate-remedy-publication-wide"),
             );
         }
         for member in &self.tables {
@@ -143,13 +144,13 @@ impl FoundPublication {
             if *schema != names.landing_schema || !wanted {
                 return refuse(
                     format!("holds {schema}.{table}, which is not to be copied"),
-                    "ALTER PUBLICATION … DROP TABLE, or choose another name for leadbridge's publication",
+                    message!("migrate-remedy-publication-foreign-table"),
                 );
             }
             if member.is_partial() {
                 return refuse(
                     format!("filters rows or columns of {schema}.{table}"),
-                    "ALTER PUBLICATION … DROP TABLE it, and run `leadbridge migrate` again",
+                    message!("migrate-remedy-publication-partial"),
                 );
             }
         }

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use tokio_postgres::Transaction;
 
 use crate::error::{Error, Result};
+use crate::language::Message;
 
 /// The lists of one migration.
 #[derive(Debug, Default)]
@@ -18,7 +19,7 @@ pub(super) struct Listed {
     pub indexes: Vec<String>,
 }
 
-/// An object that a migration cannot change.
+/// An object that a migration cannot change. The texts stand in the migrations' SQL, which has one language.
 #[derive(Debug, Deserialize)]
 pub(super) struct Refusal {
     what: String,
@@ -66,5 +67,6 @@ pub(super) fn refusal<'l>(listed: impl Iterator<Item = &'l Listed>) -> Option<Er
     let mut remedies: Vec<&str> = refusals.iter().map(|refusal| refusal.remedy.as_str()).collect();
     remedies.dedup();
     let what = join(refusals.iter().map(|refusal| refusal.what.as_str()).collect());
-    (!refusals.is_empty()).then(|| Error::refused(format!("Traffic: {what}")).remedy(join(remedies)))
+    (!refusals.is_empty())
+        .then(|| Error::refused(format!("Traffic: {what}")).remedy(Message::verbatim(join(remedies))))
 }

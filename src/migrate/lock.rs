@@ -13,6 +13,7 @@ use super::failure;
 use super::listed::Listed;
 use super::trial::WriteTrial;
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::names::Names;
 use crate::postgres::Database;
 use crate::postgres::advisory::{self, ExclusiveRight};
@@ -133,17 +134,18 @@ async fn gave_up(client: &Client, step: &str, error: &tokio_postgres::Error) -> 
     // Any role may take the lock that lets migrations run one after the other.
     let migrating = advisory::holders(Database::traffic(client, &names), ExclusiveRight::Migration).await;
     if let Some(holder) = migrating.ok().as_ref().and_then(|holders| holders.first()) {
-        return failed.remedy(format!(
-            "{} is held by {holder}: run it again when that has ended, or end it: {}",
-            ExclusiveRight::Migration,
-            holder.end()
+        return failed.remedy(message!(
+            "migrate-remedy-lock-held",
+            lock = ExclusiveRight::Migration.message(),
+            holder = holder.to_string(),
+            end = holder.end()
         ));
     }
     match oldest_transactions(client).await {
-        Ok(sessions) if !sessions.is_empty() => failed.remedy(format!(
-            "run it again when these sessions have ended their transactions, or end them: {sessions}"
-        )),
-        _ => failed.remedy("run it again when no long transaction holds the table"),
+        Ok(sessions) if !sessions.is_empty() => {
+            failed.remedy(message!("migrate-remedy-sessions", sessions = sessions))
+        }
+        _ => failed.remedy(message!("migrate-remedy-long-transaction")),
     }
 }
 

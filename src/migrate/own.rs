@@ -9,6 +9,7 @@ use super::trial::WriteTrial;
 use super::{Effect, MigratedSide, MigrationStep, Patience, failure};
 use crate::checkpoint::own_schema;
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::names::Names;
 use crate::postgres::Database;
 
@@ -88,10 +89,7 @@ fn refuse(side: MigratedSide, schema: &str, different: &[(String, String)]) -> R
         "{side}: the schema `{schema}` is not as leadbridge makes it; {}",
         phrases.join("; ")
     ))
-    .remedy(
-        "find out who has made this; as the objects' owner, drop what is not leadbridge's, and give what is altered its \
-         form again; then run `leadbridge migrate`. Another schema does too: [names] schema",
-    ))
+    .remedy(message!("migrate-remedy-schema-altered")))
 }
 
 /// Takes away the rights of others, refuses a schema that is not as the migrations make it, and records its form.

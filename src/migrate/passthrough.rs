@@ -9,6 +9,7 @@ use super::sql::PLAN_BEGINS;
 use crate::checkpoint::passthrough;
 use crate::error::{Error, Result};
 use crate::landing::catalog::{self, CatalogColumn};
+use crate::language::message;
 use crate::mapping::{Passthrough, PassthroughColumn, known_targets};
 use crate::model::change::Table;
 use crate::model::column_rules::ColumnRules;
@@ -178,7 +179,7 @@ impl Asked<'_> {
                 "{place} names {}.{name}, {what}",
                 self.names.landing_name(self.table)
             ))
-            .remedy(format!("correct the name in {place} of the configuration, or take it out")));
+            .remedy(message!("migrate-remedy-column-name", place = place)));
         }
         Ok(())
     }
@@ -201,11 +202,10 @@ impl Asked<'_> {
                 column.name,
                 self.table.traffic_name()
             ))
-            .remedy(format!(
-                "choose a name in the configuration: [columns.{}] rename = {{ \"{}\" = \"…\" }}; or skip = [\"{}\"]",
-                self.names.landing_name(self.table),
-                column.name,
-                column.name
+            .remedy(message!(
+                "migrate-remedy-column-rename",
+                table = self.names.landing_name(self.table),
+                column = &column.name
             )));
         };
         let sql_type = carried_type(column);

@@ -6,6 +6,7 @@ use super::{MigrateOptions, MigratedSide};
 use crate::access::foreign_rights_sql;
 use crate::checkpoint::own_schema::{HASH, shape};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::names::{self, Names};
 use crate::model::sha256;
@@ -294,7 +295,7 @@ pub(super) fn check_names(names: &Names) -> Result<()> {
 fn check_name(what: &str, name: &str) -> Result<()> {
     names::check_name(name).map_err(|why| {
         Error::usage(format!("`{name}` cannot be the name of the {what}: it {why}"))
-            .remedy("use 1 to 63 bytes of letters, digits, underscores and hyphens")
+            .remedy(message!("migrate-remedy-name"))
     })
 }
 

@@ -13,6 +13,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, Transaction};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -156,10 +157,7 @@ impl WriteTrial {
                 "{step} would make writes of the school fail that go through now: {}",
                 lost.join("; ")
             ))
-            .remedy(
-                "the step has changed nothing. Give the role the right that the message names, or change the \
-                 function or trigger that it names so that it takes the change, and run `leadbridge migrate` again",
-            )
+            .remedy(message!("migrate-remedy-writes-would-fail"))
         })
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::language::{Language, PortableMessage};
+use crate::language::{Language, Message, PortableMessage};
 
 /// The last error. Holds no row values and no password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +32,16 @@ impl LastError {
         }
     }
 
+    /// The remedy; its English text where this version does not know the message.
+    pub fn known_remedy(&self) -> Option<Message> {
+        let known =
+            self.remedy_message.as_ref().filter(|remedy| remedy.in_language(Language::English).is_some());
+        known.map(|remedy| remedy.0.clone()).or_else(|| self.remedy.clone().map(Message::verbatim))
+    }
+
     /// The remedy for a reader of this language; in English where no translation is known.
     pub fn remedy_in(&self, language: Language) -> Option<String> {
-        let translated = self.remedy_message.as_ref().and_then(|remedy| remedy.in_language(language));
-        translated.or_else(|| self.remedy.clone())
+        self.known_remedy().map(|remedy| remedy.in_language(language))
     }
 }
 

@@ -7,6 +7,7 @@ use super::{reverse, verification};
 use crate::checkpoint::Finish;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::replication::last_error;
@@ -59,9 +60,11 @@ pub async fn gather(config: &Config) -> Gathered {
 async fn ask_daemon(config: &Config) -> Result<Option<Live>> {
     let Some(listen) = config.http_listen else { return Ok(None) };
     let token = match &config.http_token_file {
-        Some(file) => Some(http_access::read_token(file).await.map_err(|why| {
-            Error::usage(why).remedy("run this command as the daemon's user, or correct http_token_file")
-        })?),
+        Some(file) => Some(
+            http_access::read_token(file)
+                .await
+                .map_err(|why| Error::usage(why).remedy(message!("commands-remedy-token-unreadable")))?,
+        ),
         None => None,
     };
     let live: Option<Live> = http::ask(listen, token.as_ref(), HTTP_TIMEOUT).await?;
@@ -129,7 +132,7 @@ fn put_together(
     if migrated == Some(false) {
         let error =
             Error::refused(format!("the Traffic DB has no schema `{}` with our tables yet", names.schema))
-                .remedy("run `leadbridge migrate`, then `leadbridge run`");
+                .remedy(message!("error-remedy-migrate-and-run"));
         live.last_error = Some(LastError::new(&error));
     }
     live

@@ -84,8 +84,7 @@ pub async fn run(config: &Config, arguments: &cli::Verify, language: Language) -
 }
 
 fn not_replicated(table: &str) -> Error {
-    Error::usage(format!("{table} is not replicated here"))
-        .remedy("set scheduled_notifications = true in the configuration, or name another table")
+    Error::usage(format!("{table} is not replicated here")).remedy(message!("commands-remedy-not-replicated"))
 }
 
 /// # Errors
@@ -97,7 +96,7 @@ async fn repair_tables(repair: Repair, tables: &[Table], found: &Verification) -
             table.found.differences(),
             table.found.table
         ))
-        .remedy("run `leadbridge resync`: it copies again"));
+        .remedy(message!("commands-remedy-copy-again")));
     }
     let differing: Vec<(Table, &[Uuid])> =
         tables.iter().zip(&found.tables).map(|(table, of)| (*table, of.found.differing())).collect();

@@ -31,7 +31,7 @@ pub(super) async fn streams(traffic: Database<'_>) -> Result<Verdict> {
     Ok(match checkpoint::recorded_state(traffic.client, traffic.names).await?.as_deref() {
         Some("streaming") => Verdict::ok(message!("cutover-state-streaming")),
         Some("switched") => {
-            Verdict::error(message!("cutover-state-switched"), message!("cutover-state-switched-remedy"))
+            Verdict::error(message!("cutover-state-switched"), message!("cutover-remedy-nothing-to-do"))
         }
         Some(other) => Verdict::error(
             message!("cutover-state-other", state = other),
@@ -110,9 +110,8 @@ pub(super) async fn slot_is_healthy(databases: Databases<'_>) -> Result<Verdict>
 /// Traffic's publication has sent every change since the switch.
 pub(super) async fn reverse_publication(databases: Databases<'_>, config: &Config) -> Result<Verdict> {
     let Some(reverse) = Reverse::read(databases.traffic, databases.names).await? else {
-        return Err(
-            Error::refused("Traffic has no record of reverse replication").remedy("see `leadbridge doctor`")
-        );
+        return Err(Error::refused("Traffic has no record of reverse replication")
+            .remedy(message!("report-see-doctor")));
     };
     reverse.check_unaltered(databases.on(Side::Traffic), &config.tables()).await?;
     Ok(Verdict::ok(message!("cutover-reverse-publication")))

@@ -19,12 +19,13 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::landing::catalog;
 use crate::landing::ranges::Range;
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::same_id::SameId;
 use crate::model::side::Side;
 use crate::postgres::paging::PageStart;
 use crate::postgres::{Database, Databases};
-use crate::report::{Findings, Level};
+use crate::report::{Findings, Level, Verdict};
 use contacts::Contacts;
 
 /// Number of leads on Traffic whose phones and e-mail addresses are compared with Landing's.
@@ -95,11 +96,12 @@ pub(super) async fn examine(findings: &mut Findings, databases: Databases<'_>, c
 pub async fn admit(databases: Databases<'_>, look: Look, same_id: SameId) -> Result<()> {
     let imports = EarlierImports::find(databases, look).await?;
     for verdict in imports.judge(same_id, databases.names) {
-        let remedy = verdict.remedy.map(|remedy| remedy.to_string()).unwrap_or_default();
-        match verdict.level {
+        let Verdict { level, message, remedy } = verdict;
+        let remedy = remedy.unwrap_or_else(|| message!("report-see-doctor"));
+        match level {
             Level::Ok => {}
-            Level::Warning => tracing::warn!("{}; what to do: {remedy}", verdict.message),
-            Level::Error => return Err(Error::refused(verdict.message.to_string()).remedy(remedy)),
+            Level::Warning => tracing::warn!("{message}; what to do: {remedy}"),
+            Level::Error => return Err(Error::refused(message.to_string()).remedy(remedy)),
         }
     }
     Ok(())

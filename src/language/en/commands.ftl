@@ -128,3 +128,14 @@ commands-verified-refused = { $rows } too long for Traffic
 commands-verified-example = for example { $id }
 commands-verified-see = see `leadbridge explain ID`
 commands-verified-not-repaired = not repaired: { $why }
+
+commands-remedy-not-proven = the certificate says where; `leadbridge rollback` goes back, and loses nothing
+commands-remedy-certificate-directory = name a directory that this user may write to
+commands-remedy-not-in-quarantine = see `leadbridge quarantine list`; a row that can be applied by now leaves by itself
+commands-remedy-no-thread = raise TasksMax of the unit, the container's limit of processes, or `ulimit -u` of the user
+commands-remedy-panicked = report it, with the log; nothing is lost, and the next start goes on at the checkpoint
+commands-remedy-no-channel = set telegram_token_file and telegram_chat_file, webhook_url_file, or smtp_url_file with mail_from and mail_to: see docs/alerting.md
+commands-remedy-token-unreadable = run this command as the daemon's user, or correct http_token_file
+commands-remedy-yes = pass --yes to skip the confirmation prompt
+commands-remedy-not-replicated = set scheduled_notifications = true in the configuration, or name another table
+commands-remedy-copy-again = run `leadbridge resync`: it copies again

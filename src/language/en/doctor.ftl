@@ -109,7 +109,6 @@ doctor-notifications-pending = notifications pending on Landing and not replicat
 doctor-notifications-pending-remedy = to carry them along, set scheduled_notifications = true, then run `leadbridge migrate` and `leadbridge resync`, and let only one scheduler run; or stop Landing's scheduler once they are sent
 
 doctor-own-no-foreign-rights = nobody else has a right in leadbridge's schema
-doctor-own-foreign-rights-remedy = run `leadbridge migrate`, or on the { $side } DB: { $statement }
 doctor-own-schema = leadbridge's schema is as `leadbridge migrate` has made it
 doctor-own-served = leadbridge's functions serve this role
 

@@ -14,3 +14,10 @@ error-remedy-tls = check sslmode and sslrootcert in the database URL, and the se
 error-remedy-resync = run `leadbridge resync`
 error-remedy-forward-slot-foreign = find out who made it; once it is dropped or has another name, the daemon makes its own
 error-missed-in-function = it was missed inside a trigger or function of that database ({ $name }), which runs under an empty search_path: qualify the names in it, or ALTER FUNCTION { $name } SET search_path = public; then start again
+error-remedy-more-time = try again with a longer --timeout or a faster --hook
+error-remedy-commit-waits = does a commit there wait for a synchronous standby? Try again, or with a longer --timeout
+error-remedy-held-nothing-changed = wait for that transaction to end, or end it, then try again; nothing was changed
+error-remedy-export-again = export again into another directory
+error-remedy-export-with-this-version = export again with this version of leadbridge
+error-remedy-migrate-and-run = run `leadbridge migrate`, then `leadbridge run`
+error-remedy-run = run on the { $side } DB: { $sql }

@@ -147,3 +147,5 @@ explain-column-note = note: { $note }
 explain-given = mapping gives { $value }
 explain-held = Traffic has   { $value }
 explain-own-columns = no rule, Traffic's own: { $columns }
+
+explain-remedy-argument = name a lead by its id, its phone as typed in any form, or its e-mail

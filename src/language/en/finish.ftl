@@ -48,3 +48,20 @@ finish-left =
     changes of every table of its server:
 finish-left-object = on the { $side } DB, as { $owner }
 finish-left-superuser = a superuser
+
+finish-remedy-other-version = use the version of leadbridge that began it
+finish-remedy-backup-elsewhere = run `leadbridge finish` where it is, or name another directory with --backup: it is taken again, Landing has not changed since
+finish-remedy-other-directory = name another one
+finish-remedy-may-lack = Traffic has it all: if the backup of Landing may lack it, say so with --max-behind
+finish-remedy-behind = start the daemon until it has brought them, stop it and run `leadbridge finish` at once; where Traffic is never quiet for so long, --max-behind 1m lets the backup lack the last minute
+finish-remedy-slot-in-use = stop the daemon, or whoever streams from that slot, and run it again
+finish-remedy-foreign-slot = find out whose it is and drop it there, or check [names] slot in the configuration
+finish-remedy-may-not-drop-slot = run there as a superuser: ALTER ROLE … REPLICATION, then run it again
+finish-remedy-no-move = check TRAFFIC_DATABASE_URL and [names] in the configuration
+finish-remedy-cutover-first = `leadbridge finish` is for after a cutover: run `leadbridge cutover` first
+finish-remedy-no-reverse = it is written by the cutover itself: was Traffic restored from a backup since?
+finish-remedy-other-landing = check LANDING_DATABASE_URL
+finish-remedy-open-fence = find out who opened it and what was written since ({ $table } on Landing), then close it again with close_fence
+finish-remedy-undecided = let it end, or run `leadbridge { $direction }` again, which completes or undoes it
+finish-remedy-quarantined = see { $table } on Traffic: fix what its messages name and let the daemon apply the rows, or delete there what the backup may lack
+finish-remedy-daemon-runs = stop it, and every other that stands by, then run `leadbridge finish` at once

@@ -146,3 +146,14 @@ commands-verified-refused = не помещаются в столбцы Traffic:
 commands-verified-example = например, { $id }
 commands-verified-see = см. `leadbridge explain ID`
 commands-verified-not-repaired = не исправлено: { $why }
+
+commands-remedy-not-proven = где именно, сказано в акте; `leadbridge rollback` возвращает назад и ничего не теряет
+commands-remedy-certificate-directory = укажите каталог, в который этому пользователю можно писать
+commands-remedy-not-in-quarantine = см. `leadbridge quarantine list`; строка, которую уже можно применить, уходит оттуда сама
+commands-remedy-no-thread = увеличьте TasksMax в unit systemd, предел процессов контейнера или `ulimit -u` пользователя
+commands-remedy-panicked = сообщите об этом и приложите журнал; ничего не потеряно, следующий запуск продолжит с записанной позиции
+commands-remedy-no-channel = задайте telegram_token_file и telegram_chat_file, webhook_url_file или smtp_url_file с mail_from и mail_to: см. docs/alerting.md
+commands-remedy-token-unreadable = запустите эту команду от имени пользователя демона или исправьте http_token_file
+commands-remedy-yes = передайте --yes, чтобы не было вопроса о подтверждении
+commands-remedy-not-replicated = задайте в конфигурации scheduled_notifications = true или укажите другую таблицу
+commands-remedy-copy-again = запустите `leadbridge resync`: он скопирует заново

@@ -109,7 +109,6 @@ doctor-notifications-pending = на Landing есть ожидающие увед
 doctor-notifications-pending-remedy = чтобы перенести их, задайте scheduled_notifications = true, затем запустите `leadbridge migrate` и `leadbridge resync` и оставьте работать только один планировщик; или остановите планировщик Landing, когда они будут отправлены
 
 doctor-own-no-foreign-rights = ни у кого больше нет прав в схеме leadbridge
-doctor-own-foreign-rights-remedy = запустите `leadbridge migrate` или выполните на { $side }: { $statement }
 doctor-own-schema = схема leadbridge такая, какой её создал `leadbridge migrate`
 doctor-own-served = функции leadbridge обслуживают эту роль
 

@@ -14,3 +14,10 @@ error-remedy-tls = проверьте sslmode и sslrootcert в URL базы и 
 error-remedy-resync = запустите `leadbridge resync`
 error-remedy-forward-slot-foreign = выясните, кто создал слот; когда его удалят или переименуют, демон создаст свой
 error-missed-in-function = объекта не хватило внутри триггера или функции этой базы ({ $name }), которая выполняется с пустым search_path: напишите в ней имена со схемой или выполните ALTER FUNCTION { $name } SET search_path = public; затем запустите снова
+error-remedy-more-time = попробуйте снова с более долгим --timeout или с более быстрым hook (--hook)
+error-remedy-commit-waits = фиксация там ждёт синхронную реплику? Попробуйте снова, при необходимости с более долгим --timeout
+error-remedy-held-nothing-changed = дождитесь конца этой транзакции или завершите её, затем попробуйте снова; ничего не изменено
+error-remedy-export-again = экспортируйте снова в другой каталог
+error-remedy-export-with-this-version = экспортируйте снова этой версией leadbridge
+error-remedy-migrate-and-run = запустите `leadbridge migrate`, затем `leadbridge run`
+error-remedy-run = выполните на { $side }: { $sql }

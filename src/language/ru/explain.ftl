@@ -147,3 +147,5 @@ explain-column-note = по пути изменено: { $note }
 explain-given = отображение даёт { $value }
 explain-held = на Traffic        { $value }
 explain-own-columns = без правила, собственность Traffic: { $columns }
+
+explain-remedy-argument = назовите лида по id, по телефону в любой записи или по e-mail

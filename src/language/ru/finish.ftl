@@ -48,3 +48,20 @@ finish-left =
     изменения всех таблиц своего сервера:
 finish-left-object = на { $side }, как { $owner }
 finish-left-superuser = суперпользователь
+
+finish-remedy-other-version = используйте ту версию leadbridge, которая это начала
+finish-remedy-backup-elsewhere = запустите `leadbridge finish` там, где она лежит, или укажите в --backup другой каталог: копия будет снята заново, Landing с тех пор не менялся
+finish-remedy-other-directory = укажите другой
+finish-remedy-may-lack = на Traffic всё это есть: если в резервной копии Landing этого может не быть, разрешите это через --max-behind
+finish-remedy-behind = запустите демон, пусть он их перенесёт, остановите его и сразу запустите `leadbridge finish`; если на Traffic никогда не бывает так долго тихо, с --max-behind 1m в резервной копии может не быть последней минуты
+finish-remedy-slot-in-use = остановите демон или того, кто читает поток из этого слота, и запустите снова
+finish-remedy-foreign-slot = выясните, чей он, и удалите его там или проверьте slot в [names] конфигурации
+finish-remedy-may-not-drop-slot = выполните там от имени суперпользователя: ALTER ROLE … REPLICATION, затем запустите снова
+finish-remedy-no-move = проверьте TRAFFIC_DATABASE_URL и [names] в конфигурации
+finish-remedy-cutover-first = `leadbridge finish` нужен после переключения: сначала запустите `leadbridge cutover`
+finish-remedy-no-reverse = её пишет само переключение: не восстанавливали ли с тех пор Traffic из резервной копии?
+finish-remedy-other-landing = проверьте LANDING_DATABASE_URL
+finish-remedy-open-fence = выясните, кто его открыл и что с тех пор записано ({ $table } на Landing), затем закройте его снова функцией close_fence
+finish-remedy-undecided = дайте этому завершиться или снова запустите `leadbridge { $direction }`: он доведёт дело до конца или всё вернёт
+finish-remedy-quarantined = смотрите { $table } на Traffic: исправьте то, что названо в её сообщениях, и дайте демону применить строки, или удалите там то, чего в резервной копии может не быть
+finish-remedy-daemon-runs = остановите его и каждый резерв, затем сразу запустите `leadbridge finish`

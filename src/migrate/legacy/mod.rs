@@ -16,6 +16,7 @@ use crate::access::{Comparison, LegacyRight, LegacyRights, LegacyTable, RightOn}
 use crate::checkpoint::legacy_names::{RecordedName, recorded_names};
 use crate::error::{Error, Result};
 use crate::landing::legacy_names::{LEADS_WITH_JOURNEY, LegacyName, legacy_names};
+use crate::language::message;
 use crate::mapping::Passthrough;
 use crate::model::change::Table;
 use crate::model::names::{Names, qualified};
@@ -73,7 +74,7 @@ fn owner_rights(
         Some(name) => Err(Error::refused(format!(
             "--public-view {name}: Landing has no view of this name that shows leads with its owner's rights"
         ))
-        .remedy(format!("leave --public-view out, or name Landing's view: {LEADS_WITH_JOURNEY}"))),
+        .remedy(message!("migrate-remedy-public-view", view = LEADS_WITH_JOURNEY))),
     }
 }
 

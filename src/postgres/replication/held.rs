@@ -57,8 +57,12 @@ impl AsRef<[u8]> for Held {
 }
 
 impl Drop for Held {
+    /// Frees the content before the next message may be received: the other order had two of them in memory for as long as
+    /// the system let this thread wait in between.
     fn drop(&mut self) {
-        self.count.send_modify(|held| *held -= self.content.len());
+        let length = self.content.len();
+        drop(std::mem::take(&mut self.content));
+        self.count.send_modify(|held| *held -= length);
     }
 }
 

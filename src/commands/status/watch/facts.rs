@@ -46,8 +46,7 @@ impl Fact {
     }
 }
 
-/// Everything that is known, in the order of the screen. `language` is that of tables, whose columns depend on it, and of a
-/// remedy that the daemon has told.
+/// Everything that is known, in the order of the screen. `language` is that of tables, whose columns depend on it.
 pub fn facts(model: &Model, language: Language) -> Vec<Fact> {
     let mut facts = vec![state(model)];
     let Some(newest) = model.newest() else { return facts };
@@ -62,7 +61,7 @@ pub fn facts(model: &Model, language: Language) -> Vec<Fact> {
     facts.extend(in_the_way(model));
     facts.extend(snapshot(model, language));
     facts.extend(places(model, newest));
-    facts.extend(trouble(model, newest, language));
+    facts.extend(trouble(model, newest));
     facts
 }
 
@@ -345,7 +344,7 @@ fn places(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
 }
 
 /// What waits for an operator, and the last error.
-fn trouble(model: &Model, newest: KnownRound<'_>, language: Language) -> Vec<Fact> {
+fn trouble(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
     let mut facts = Vec::new();
     let what_to_do = || message!("commands-label-what-to-do");
     if let Some(known) = model.attention() {
@@ -364,8 +363,7 @@ fn trouble(model: &Model, newest: KnownRound<'_>, language: Language) -> Vec<Fac
         let text = Message::joined([Message::verbatim(clock(error.at)), says], ": ");
         let label = message!("commands-label-last-error");
         facts.push(marked(Fact::new(4, label, text).toned(Tone::Bad), model, newest.old_since));
-        let remedy = error.remedy_in(language).map(Message::verbatim);
-        facts.extend(remedy.map(|remedy| Fact::new(5, what_to_do(), remedy)));
+        facts.extend(error.known_remedy().map(|remedy| Fact::new(5, what_to_do(), remedy)));
     }
     facts
 }
