@@ -4,7 +4,7 @@
 //! has a licence that the project does not take, and one adds an operator to `String` that changes how the whole crate is
 //! compiled for tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -55,25 +55,33 @@ pub fn directory() -> PathBuf {
         .into()
 }
 
-impl Browser {
-    /// Starts a browser that wants pages in `languages`, as of `Accept-Language`.
-    pub async fn start(languages: &str) -> Browser {
-        let profile = tempfile::tempdir().unwrap();
+/// A driver that listens, and its port. The driver looks for a port that is free on IPv4 and takes the same one on IPv6, where
+/// another program may have it: then it ends, and another one is started.
+async fn driver(home: &Path) -> (Child, u16) {
+    for _ in 0..5 {
         let mut process = Command::new(directory().join("chromedriver"))
             .arg("--port=0")
-            .env("HOME", profile.path())
+            .env("HOME", home)
             .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let port: u16 = loop {
-            let line = lines.next_line().await.unwrap().expect("chromedriver ends at its start");
+        while let Some(line) = lines.next_line().await.unwrap() {
             if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').parse().unwrap();
+                return (process, port.trim_end_matches('.').parse().unwrap());
             }
-        };
+        }
+    }
+    panic!("chromedriver ends at its start, five times");
+}
+
+impl Browser {
+    /// Starts a browser that wants pages in `languages`, as of `Accept-Language`.
+    pub async fn start(languages: &str) -> Browser {
+        let profile = tempfile::tempdir().unwrap();
+        let (process, port) = driver(profile.path()).await;
         let server = format!("http://127.0.0.1:{port}");
         let mut arguments: Vec<_> = ARGUMENTS.map(str::to_owned).into();
         arguments.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
