@@ -65,7 +65,6 @@ admission-tables-view = a view
 admission-tables-materialized-view = a materialized view
 admission-tables-foreign-table = a foreign table
 admission-tables-other-kind = another kind of relation
-admission-tables-run-remedy = run on the { $side } DB: { $sql }
 
 admission-triggers-always = triggers of { $table } that fire for replicated rows too: { $triggers }
 admission-triggers-always-remedy = is that wanted? Otherwise ALTER TABLE … ENABLE TRIGGER … makes them ordinary

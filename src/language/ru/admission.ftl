@@ -69,7 +69,6 @@ admission-tables-view = представление
 admission-tables-materialized-view = материализованное представление
 admission-tables-foreign-table = внешняя таблица
 admission-tables-other-kind = отношение другого вида
-admission-tables-run-remedy = выполните на { $side }: { $sql }
 
 admission-triggers-always = триггеры таблицы { $table }, которые срабатывают и на реплицированные строки: { $triggers }
 admission-triggers-always-remedy = так задумано? Если нет, ALTER TABLE … ENABLE TRIGGER … сделает их обычными
