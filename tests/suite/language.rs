@@ -150,7 +150,9 @@ async fn a_finish_says_its_plan_and_its_end_in_russian_and_its_question_without_
     let (_world, bridge) = switched(20).await;
     let asked = bridge.run(&["finish", "--lang", "ru"]).await;
     assert_eq!(asked.code, 64, "{}", asked.err);
-    assert!(!has_cyrillic(&asked.err) && asked.err.contains("This is the end of"), "{}", asked.err);
+    let (happened, remedy) = asked.err.split_once("\n  что делать: ").unwrap();
+    assert!(!has_cyrillic(happened) && happened.contains("This is the end of"), "{}", asked.err);
+    assert!(has_cyrillic(remedy) && remedy.contains("--yes"), "{}", asked.err);
     let done = bridge.run(&["finish", "--yes", "--lang", "ru"]).await;
     assert_eq!(done.code, 0, "{}", done.err);
     assert!(done.err.contains("Это конец обратной репликации в "), "{}", done.err);
