@@ -41,7 +41,7 @@ impl Excess {
         let closing = self.closing.join("; ");
         let close = match self.is_closed_by_migrate {
             true => message!("access-remedy-migrate-or-run", side = self.side, closing = &closing),
-            false => message!("error-remedy-run", side = self.side, sql = &closing),
+            false => message!("error-remedy-run-on", side = self.side, sql = &closing),
         };
         match self.standing {
             Standing::Refused => message!("access-remedy-refused", entry = &self.entry, close = close),

@@ -82,7 +82,7 @@ fn inheritance(subject: &Subject<'_>) -> Vec<Unfit> {
         check: "tables",
         bars: Bars::Replication,
         what,
-        remedy: message!("error-remedy-run", side = side, sql = sql),
+        remedy: message!("error-remedy-run-on", side = side, sql = sql),
     };
     let of_parent = |parent: &String| match shape.is_partition {
         true => unfit(

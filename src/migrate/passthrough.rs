@@ -205,6 +205,7 @@ impl Asked<'_> {
             .remedy(message!(
                 "migrate-remedy-column-rename",
                 table = self.names.landing_name(self.table),
+                rename = format!("rename = {{ \"{}\" = \"…\" }}", column.name),
                 column = &column.name
             )));
         };

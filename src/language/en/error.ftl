@@ -20,4 +20,4 @@ error-remedy-held-nothing-changed = wait for that transaction to end, or end it,
 error-remedy-export-again = export again into another directory
 error-remedy-export-with-this-version = export again with this version of leadbridge
 error-remedy-migrate-and-run = run `leadbridge migrate`, then `leadbridge run`
-error-remedy-run = run on the { $side } DB: { $sql }
+error-remedy-run-on = run on the { $side } DB: { $sql }

@@ -23,7 +23,7 @@ migrate-remedy-step-failed = the step named above has changed nothing, except th
 migrate-remedy-name = use 1 to 63 bytes of letters, digits, underscores and hyphens
 migrate-remedy-schema-altered = find out who has made this; as the objects' owner, drop what is not leadbridge's, and give what is altered its form again; then run `leadbridge migrate`. Another schema does too: [names] schema
 migrate-remedy-column-name = correct the name in { $place } of the configuration, or take it out
-migrate-remedy-column-rename = choose a name in the configuration: [columns.{ $table }] rename = {"{"} "{ $column }" = "…" {"}"}; or skip = ["{ $column }"]
+migrate-remedy-column-rename = choose a name in the configuration: [columns.{ $table }] { $rename }; or skip = ["{ $column }"]
 migrate-remedy-publication-wide = drop it, or choose another name for leadbridge's publication in the configuration
 migrate-remedy-publication-foreign-table = ALTER PUBLICATION … DROP TABLE, or choose another name for leadbridge's publication
 migrate-remedy-publication-partial = ALTER PUBLICATION … DROP TABLE it, and run `leadbridge migrate` again

@@ -20,4 +20,4 @@ error-remedy-held-nothing-changed = дождитесь конца этой тр�
 error-remedy-export-again = экспортируйте снова в другой каталог
 error-remedy-export-with-this-version = экспортируйте снова этой версией leadbridge
 error-remedy-migrate-and-run = запустите `leadbridge migrate`, затем `leadbridge run`
-error-remedy-run = выполните на { $side }: { $sql }
+error-remedy-run-on = выполните на { $side }: { $sql }

@@ -23,7 +23,7 @@ migrate-remedy-step-failed = названный выше шаг ничего н�
 migrate-remedy-name = используйте от 1 до 63 байтов: буквы, цифры, подчёркивания и дефисы
 migrate-remedy-schema-altered = выясните, кто это сделал; от имени владельца объектов удалите то, что создал не leadbridge, и верните изменённому прежний вид; затем запустите `leadbridge migrate`. Подойдёт и другая схема: [names] schema
 migrate-remedy-column-name = исправьте имя в { $place } конфигурации или уберите его
-migrate-remedy-column-rename = выберите имя в конфигурации: [columns.{ $table }] rename = {"{"} "{ $column }" = "…" {"}"}; или skip = ["{ $column }"]
+migrate-remedy-column-rename = выберите имя в конфигурации: [columns.{ $table }] { $rename }; или skip = ["{ $column }"]
 migrate-remedy-publication-wide = удалите её или выберите в конфигурации другое имя для публикации leadbridge
 migrate-remedy-publication-foreign-table = выполните ALTER PUBLICATION … DROP TABLE или выберите другое имя для публикации leadbridge
 migrate-remedy-publication-partial = выполните для неё ALTER PUBLICATION … DROP TABLE и снова запустите `leadbridge migrate`

@@ -87,4 +87,29 @@ mod tests {
         assert!(!held.are_enough());
         held.until_freed().await;
     }
+
+    /// A content that remembers how much was held when it was freed.
+    struct Probe(Vec<u8>, watch::Sender<usize>, std::sync::mpsc::Sender<usize>);
+
+    impl AsRef<[u8]> for Probe {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            self.2.send(*self.1.borrow()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_message_is_freed_before_the_next_one_may_be_received() {
+        let held = LongMessages::new();
+        let (freed, when) = std::sync::mpsc::channel();
+        let probe = Probe(vec![7; ENOUGH], held.0.clone(), freed);
+        drop(held.hold(Bytes::from_owner(probe)));
+        assert_eq!(when.recv().unwrap(), ENOUGH);
+        assert!(!held.are_enough());
+    }
 }
