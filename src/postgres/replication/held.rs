@@ -89,7 +89,7 @@ mod tests {
     }
 
     /// A content that remembers how much was held when it was freed.
-    struct Probe(Vec<u8>, watch::Sender<usize>, std::sync::mpsc::Sender<usize>);
+    struct Probe(Vec<u8>, watch::Sender<usize>, std::sync::mpsc::SyncSender<usize>);
 
     impl AsRef<[u8]> for Probe {
         fn as_ref(&self) -> &[u8] {
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_message_is_freed_before_the_next_one_may_be_received() {
         let held = LongMessages::new();
-        let (freed, when) = std::sync::mpsc::channel();
+        let (freed, when) = std::sync::mpsc::sync_channel(1);
         let probe = Probe(vec![7; ENOUGH], held.0.clone(), freed);
         drop(held.hold(Bytes::from_owner(probe)));
         assert_eq!(when.recv().unwrap(), ENOUGH);
