@@ -137,7 +137,11 @@ async fn migrate_verify_and_explain_speak_russian_and_their_json_stays_english()
     traffic(&world, "UPDATE traffic_leads SET phone = 'x'").await;
     let differs = bridge.run(&["verify", "--wait", "0s", "--lang", "ru"]).await;
     assert_eq!(differs.code, 1, "{}", differs.err);
-    assert!(differs.out.contains(&format!("landing_leads {LEAD}: отличаются phone")), "{}", differs.out);
+    assert!(
+        differs.out.contains(&format!("landing_leads {LEAD}: отличается в столбцах: phone")),
+        "{}",
+        differs.out
+    );
     assert!(differs.out.contains("НЕ РАВНО."), "{}", differs.out);
     for (command, part) in [
         (&["verify", "--json", "--wait", "0s"][..], "/tables"),
