@@ -79,43 +79,54 @@ impl Message {
         Message(Content::Unbroken(Box::new(self.0)))
     }
 
-    /// The text for a reader of this language. A text that is missing there is given in English, and one that is
-    /// missing in English too as its id; the tests make sure that neither happens.
+    /// The text for a reader of this language. Where a text is missing there, the whole message is given in English, and by
+    /// its ids where one is missing in English too; the tests make sure that neither happens.
     pub fn in_language(&self, language: Language) -> String {
-        self.0.made(&mut |id, arguments| texts::text(language, id, arguments))
+        let text = self.text(language).or_else(|| self.text(Language::English));
+        text.unwrap_or_else(|| self.0.ids())
+    }
+
+    /// The text in that language; `None` where it, or a part of it, is missing.
+    pub(super) fn text(&self, language: Language) -> Option<String> {
+        self.0.text(language)
     }
 }
 
 impl Content {
-    fn made(&self, text: &mut dyn FnMut(&str, &Arguments) -> String) -> String {
-        match self {
-            Content::Translated { id, arguments } => text(id, arguments),
+    fn text(&self, language: Language) -> Option<String> {
+        Some(match self {
+            Content::Translated { id, arguments } => texts::text(language, id, arguments)?,
             Content::Verbatim(text) => text.clone(),
             Content::Joined { parts, separator } => {
-                let texts: Vec<String> = parts.iter().map(|part| part.made(text)).collect();
-                texts.join(separator)
+                let texts: Option<Vec<String>> = parts.iter().map(|part| part.text(language)).collect();
+                texts?.join(separator)
             }
-            Content::Unbroken(content) => content.made(text).replace(' ', "\u{a0}"),
+            Content::Unbroken(content) => content.text(language)?.replace(' ', "\u{a0}"),
             Content::Indented { text: content, by } => {
-                let lines = content.made(text);
+                let lines = content.text(language)?;
                 let lines: Vec<String> = lines.split('\n').map(|line| format!("{:by$}{line}", "")).collect();
                 lines.join("\n")
             }
+        })
+    }
+
+    /// What a reader can look for where a text is missing.
+    fn ids(&self) -> String {
+        match self {
+            Content::Translated { id, .. } => id.to_string(),
+            Content::Verbatim(text) => text.clone(),
+            Content::Joined { parts, separator } => {
+                parts.iter().map(Content::ids).collect::<Vec<_>>().join(separator)
+            }
+            Content::Unbroken(content) | Content::Indented { text: content, .. } => content.ids(),
         }
     }
 }
 
 impl PortableMessage {
-    /// The text for a reader of this language; `None` where this version of leadbridge lacks it.
-    pub fn in_language(&self, language: Language) -> Option<String> {
-        let mut is_known = true;
-        let text = self.0.0.made(&mut |id, arguments| {
-            texts::text_without_fallback(language, id, arguments).unwrap_or_else(|| {
-                is_known = false;
-                String::new()
-            })
-        });
-        is_known.then_some(text)
+    /// The message, where this version of leadbridge has its text.
+    pub fn known(&self) -> Option<&Message> {
+        self.0.text(Language::English).map(|_| &self.0)
     }
 }
 

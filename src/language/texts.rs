@@ -96,17 +96,18 @@ impl Texts {
         let pattern = self.bundle.get_message(id)?.value()?;
         let mut values = FluentArgs::with_capacity(arguments.len());
         for (name, argument) in arguments {
-            values.set(name.as_ref(), self.value(argument));
+            values.set(name.as_ref(), self.value(argument)?);
         }
         let mut errors = Vec::new();
         let text = self.bundle.format_pattern(pattern, Some(&values), &mut errors).into_owned();
         errors.is_empty().then_some(text)
     }
 
-    fn value<'a>(&self, argument: &'a Argument) -> FluentValue<'a> {
+    /// `None` when the text of a part of the sentence is missing.
+    fn value<'a>(&self, argument: &'a Argument) -> Option<FluentValue<'a>> {
         /// Fluent counts in f64, which holds each whole number up to this one.
         const EXACT: u128 = 1 << f64::MANTISSA_DIGITS;
-        match argument {
+        Some(match argument {
             Argument::Text(text) => FluentValue::from(text.as_str()),
             Argument::Number(number) if number.unsigned_abs() <= EXACT => {
                 counted(FluentNumber::from(*number), false)
@@ -120,8 +121,8 @@ impl Texts {
                 Language::English => text.clone(),
                 Language::Russian => text.replace('.', ","),
             }),
-            Argument::Message(part) => FluentValue::from(part.in_language(self.language)),
-        }
+            Argument::Message(part) => FluentValue::from(part.text(self.language)?),
+        })
     }
 }
 
@@ -150,17 +151,8 @@ pub(super) fn groups(digits: &str) -> String {
     text
 }
 
-/// The text in that language, else in English, else the id, so that a reader always gets something to look for.
-pub(super) fn text(language: Language, id: &str, arguments: &Arguments) -> String {
-    let chosen = match language {
-        Language::English => None,
-        Language::Russian => RUSSIAN.text(id, arguments),
-    };
-    chosen.or_else(|| ENGLISH.text(id, arguments)).unwrap_or_else(|| id.to_owned())
-}
-
-/// The text in that language, without another one in its place.
-pub(super) fn text_without_fallback(language: Language, id: &str, arguments: &Arguments) -> Option<String> {
+/// The text in that language; `None` when it is missing, or lacks an argument.
+pub(super) fn text(language: Language, id: &str, arguments: &Arguments) -> Option<String> {
     match language {
         Language::English => ENGLISH.text(id, arguments),
         Language::Russian => RUSSIAN.text(id, arguments),

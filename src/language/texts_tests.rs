@@ -148,7 +148,7 @@ fn tried(language: Language, id: &str, asked: &Asked) -> Vec<Option<String>> {
     let with = |argument: &dyn Fn(&str) -> Argument| {
         let arguments: Vec<(Cow<'static, str>, Argument)> =
             asked.arguments.iter().map(|name| (Cow::from(name.clone()), argument(name))).collect();
-        texts::text_without_fallback(language, id, &arguments)
+        texts::text(language, id, &arguments)
     };
     let mut tried = vec![with(&|_| Argument::from("word"))];
     tried.extend(COUNTS.map(|count| with(&|_| Argument::Number(count))));

@@ -34,9 +34,8 @@ impl LastError {
 
     /// The remedy; its English text where this version does not know the message.
     pub fn known_remedy(&self) -> Option<Message> {
-        let known =
-            self.remedy_message.as_ref().filter(|remedy| remedy.in_language(Language::English).is_some());
-        known.map(|remedy| remedy.0.clone()).or_else(|| self.remedy.clone().map(Message::verbatim))
+        let known = self.remedy_message.as_ref().and_then(PortableMessage::known).cloned();
+        known.or_else(|| self.remedy.clone().map(Message::verbatim))
     }
 
     /// The remedy for a reader of this language; in English where no translation is known.
