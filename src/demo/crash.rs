@@ -23,11 +23,7 @@ pub struct Recovery {
 
 /// Kills the daemon in the middle of a transaction and starts another daemon.
 pub async fn kill_and_recover(setup: &mut DemoSetup<'_>) -> Result<Recovery> {
-    let table = setup.config.names.own("checkpoint");
-    // Every batch writes its position last, so a daemon that waits for this lock has already written the
-    // batch's rows.
-    let lock = Lock::take(setup, &table).await?;
-    await_half_a_transaction(setup).await?;
+    let lock = lock_half_a_transaction(setup).await?;
     let daemon = setup.daemon.take().ok_or_else(|| Error::internal("no daemon runs"))?;
     daemon.kill().await?;
     lock.release().await?;
@@ -39,22 +35,29 @@ pub async fn kill_and_recover(setup: &mut DemoSetup<'_>) -> Result<Recovery> {
     Ok(Recovery { checkpoint, behind: everything.bytes_since(checkpoint), took: started.elapsed() })
 }
 
-/// Returns when the daemon's transaction has written something and waits for a lock.
-async fn await_half_a_transaction(setup: &DemoSetup<'_>) -> Result<()> {
-    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity \
+/// Locks the checkpoint, and returns when the daemon's transaction has written something and waits for this lock. A batch
+/// writes its position last, so its rows are written by then. A daemon that was about to record a position alone waits
+/// without rows; the lock is taken anew then.
+async fn lock_half_a_transaction(setup: &DemoSetup<'_>) -> Result<Lock> {
+    let table = setup.config.names.own("checkpoint");
+    let sql = "SELECT backend_xid IS NOT NULL FROM pg_catalog.pg_stat_activity \
                WHERE datname = pg_catalog.current_database() AND application_name = 'leadbridge apply' \
-               AND wait_event_type = 'Lock' AND backend_xid IS NOT NULL)";
+               AND wait_event_type = 'Lock'";
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let row = during(&setup.traffic, "looking for the daemon's transaction").row(sql, &[]).await?;
-        if row.get(0) {
-            return Ok(());
+    let mut lock = Lock::take(setup, &table).await?;
+    while Instant::now() < deadline {
+        let waiting =
+            during(&setup.traffic, "looking for the daemon's transaction").row_if_any(sql, &[]).await?;
+        match waiting.map(|waiting| waiting.get(0)) {
+            Some(true) => return Ok(lock),
+            Some(false) => {
+                lock.release().await?;
+                lock = Lock::take(setup, &table).await?;
+            }
+            None => tokio::time::sleep(Duration::from_millis(10)).await,
         }
-        if Instant::now() > deadline {
-            return Err(in_vain("the daemon to be in the middle of a transaction"));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    Err(in_vain("the daemon to be in the middle of a transaction"))
 }
 
 async fn checkpoint(setup: &DemoSetup<'_>) -> Result<Lsn> {
