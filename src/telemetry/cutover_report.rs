@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::language::{Message, message};
+
 /// A row of `leadbridge.cutover`. Every time is by Traffic's clock; `None` for a step that was not reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutoverReport {
@@ -102,6 +104,16 @@ impl CutoverReport {
             (Some(_), None) => FenceEnd::WithoutFence,
             (None, _) => FenceEnd::NotRecorded,
         })
+    }
+
+    /// Which side is the system of record, once the run is decided.
+    pub fn record(&self) -> Message {
+        match (self.state.as_str(), self.is_rollback()) {
+            ("switched", _) => message!("cutover-record-traffic"),
+            ("rolled_back", _) => message!("cutover-record-landing"),
+            (_, true) => message!("cutover-record-traffic-still"),
+            (_, false) => message!("cutover-record-landing-still"),
+        }
     }
 
     /// Whether the system of record is decided.

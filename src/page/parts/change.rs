@@ -5,8 +5,8 @@ use maud::{Markup, html};
 
 use super::super::words::Words;
 use super::{Scene, prose};
+use crate::language::message;
 use crate::language::written::{clock, date};
-use crate::language::{Message, message};
 use crate::telemetry::conditions::{Condition, Met, conditions};
 use crate::telemetry::{CutoverReport, CutoverStep, FenceEnd, StepMark};
 
@@ -79,12 +79,7 @@ fn outcome(report: &CutoverReport, words: Words) -> String {
         return format!("{}; {}", words.say(closed), words.say(deadline));
     };
     let took = words.duration(seconds(report.started_at, at));
-    let record: Message = match (report.state.as_str(), report.is_rollback()) {
-        ("switched", _) => message!("cutover-record-traffic"),
-        ("rolled_back", _) => message!("cutover-record-landing"),
-        (_, true) => message!("cutover-record-traffic-still"),
-        (_, false) => message!("cutover-record-landing-still"),
-    };
+    let record = report.record();
     let said = match report.is_aborted() {
         true => message!("page-aborted", time = took, at = date(at), record = record),
         false => message!("page-decided", time = took, at = date(at), record = record),

@@ -58,10 +58,10 @@ fn step(mark: &str, name: Message, at: Option<Message>) -> Message {
 
 fn undecided(report: &CutoverReport, now: Timestamp) -> Message {
     let under_way = seconds(report.started_at, now);
-    let fenced = match (report.direction.as_str(), report.fenced_at) {
-        (_, None) => message!("watch-fenced-nothing"),
-        ("rollback", Some(_)) => message!("watch-fenced", side = Side::Traffic),
-        (_, Some(_)) => message!("watch-fenced", side = Side::Landing),
+    let fenced = match (report.fenced_at, report.is_rollback()) {
+        (None, _) => message!("watch-fenced-nothing"),
+        (Some(_), true) => message!("watch-fenced", side = Side::Traffic),
+        (Some(_), false) => message!("watch-fenced", side = Side::Landing),
     };
     let left = seconds(now, report.deadline);
     let deadline = match left > 0.0 {
@@ -72,12 +72,12 @@ fn undecided(report: &CutoverReport, now: Timestamp) -> Message {
 }
 
 fn decided(report: &CutoverReport, at: Timestamp, now: Timestamp) -> Message {
-    let (what, record) = match (report.state.as_str(), report.direction.as_str()) {
-        ("switched", _) => (message!("cutover-step-switched"), message!("cutover-record-traffic")),
-        ("rolled_back", _) => (message!("cutover-step-rolled-back"), message!("cutover-record-landing")),
-        (_, "rollback") => (message!("watch-aborted"), message!("cutover-record-traffic-still")),
-        _ => (message!("watch-aborted"), message!("cutover-record-landing-still")),
+    let what = match report.state.as_str() {
+        "switched" => message!("cutover-step-switched"),
+        "rolled_back" => message!("cutover-step-rolled-back"),
+        _ => message!("watch-aborted"),
     };
+    let record = report.record();
     let took = duration(seconds(report.started_at, at));
     let ago = duration(seconds(at, now));
     let mut parts = vec![message!("watch-decided", what = what, took = took, ago = ago, record = record)];
@@ -88,7 +88,7 @@ fn decided(report: &CutoverReport, at: Timestamp, now: Timestamp) -> Message {
         }
         Some(FenceEnd::NotRecorded) => parts.push(message!("cutover-fence-not-lifted")),
     }
-    let reason = report.reason.as_ref().filter(|_| report.state == "aborted");
+    let reason = report.reason.as_ref().filter(|_| report.is_aborted());
     parts.extend(reason.map(|reason| message!("watch-reason", reason = reason)));
     Message::joined(parts, "; ")
 }
