@@ -22,6 +22,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use leadbridge::error::{Error, Result};
+use leadbridge::language::Message;
 use report::Report;
 use stream::Commits;
 use world::{Metadata, World};
@@ -43,7 +44,7 @@ impl Wanted {
         match wanted.iter().find(|part| !known(part)) {
             None => Ok(Wanted(wanted)),
             Some(part) => Err(Error::usage(format!("BENCH_ONLY: there is no part {part}"))
-                .remedy(format!("the parts: snapshot, {}", PARTS.join(", ")))),
+                .remedy(Message::verbatim(format!("the parts: snapshot, {}", PARTS.join(", "))))),
         }
     }
 
@@ -71,7 +72,7 @@ impl Size {
         let number = |name: &str, default: usize| match std::env::var(name) {
             Ok(text) => text.parse().ok().filter(|number| *number > 0).ok_or_else(|| {
                 Error::usage(format!("{name}={text} is no number above zero"))
-                    .remedy("as in BENCH_LEADS=300000")
+                    .remedy(Message::verbatim("as in BENCH_LEADS=300000"))
             }),
             Err(_) => Ok(default),
         };
@@ -84,7 +85,7 @@ impl Size {
                 Ok("usual") | Err(_) => Metadata::Usual,
                 Ok(other) => {
                     return Err(Error::usage(format!("BENCH_METADATA={other} is neither usual nor any"))
-                        .remedy("leave it out for documents of some 350 bytes"));
+                        .remedy(Message::verbatim("leave it out for documents of some 350 bytes")));
                 }
             },
         })

@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use super::home::Home;
 use crate::error::{Error, Result};
+use crate::language::Message;
 use crate::telemetry::{Live, http};
 use crate::throwaway::DaemonProcess;
 
@@ -57,7 +58,7 @@ impl DemoDaemon {
     pub async fn status(&mut self) -> Result<Option<Live>> {
         if let Some(status) = self.process.end()? {
             return Err(Error::refused(format!("the daemon ended by itself: {status}"))
-                .remedy("see its last words above"));
+                .remedy(Message::verbatim("see its last words above")));
         }
         http::ask(self.listen, None, PATIENCE).await
     }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::language::Message;
 use crate::throwaway::GuardedDir;
 
 /// Lines of the daemon's log that are shown when a step fails.
@@ -44,7 +45,7 @@ impl Home {
         let path = self.log();
         File::options().create(true).append(true).open(&path).map_err(|error| {
             Error::refused(format!("opening {}: {error}", path.display()))
-                .remedy("check the temporary directory's free space and permissions")
+                .remedy(Message::verbatim("check the temporary directory's free space and permissions"))
         })
     }
 

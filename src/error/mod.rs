@@ -113,9 +113,9 @@ impl Error {
         Self::new(Kind::Internal, message)
     }
 
-    /// Adds the operator's next step: an imperative sentence. A plain text is one without a translation.
-    pub fn remedy(mut self, remedy: impl Into<Message>) -> Self {
-        self.0.remedy = Some(remedy.into());
+    /// Adds the operator's next step: an imperative sentence.
+    pub fn remedy(mut self, remedy: Message) -> Self {
+        self.0.remedy = Some(remedy);
         self
     }
 

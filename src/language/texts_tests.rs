@@ -249,50 +249,6 @@ fn the_source_uses_each_message_with_exactly_its_arguments() {
     assert!(unused.is_empty(), "no source uses {unused:?}");
 }
 
-/// Rooms whose remedies are English: those of `leadbridge demo` and its servers.
-const ENGLISH_REMEDIES: [&str; 2] = ["demo", "throwaway"];
-
-/// Each `.remedy("…")` and `.remedy(format!(…))` outside of tests: what stands in the parentheses.
-fn plain_remedies(tokens: TokenStream, found: &mut Vec<String>) {
-    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-    let is_word =
-        |at: usize, word: &str| matches!(tokens.get(at), Some(TokenTree::Ident(name)) if name == word);
-    for (at, token) in tokens.iter().enumerate() {
-        let TokenTree::Group(group) = token else { continue };
-        if at >= 2 && is_word(at - 2, "mod") && is_word(at - 1, "tests") {
-            continue;
-        }
-        let is_method = at >= 2
-            && is_word(at - 1, "remedy")
-            && matches!(&tokens[at - 2], TokenTree::Punct(mark) if mark.as_char() == '.');
-        let is_plain = match group.stream().into_iter().next() {
-            Some(TokenTree::Literal(_)) => true,
-            Some(TokenTree::Ident(name)) => name == "format",
-            _ => false,
-        };
-        if is_method && is_plain {
-            found.push(group.to_string());
-        }
-        plain_remedies(group.stream(), found);
-    }
-}
-
-#[test]
-fn no_remedy_of_an_error_is_a_text_without_a_translation() {
-    let mut files = Vec::new();
-    sources(&source_directory(), &mut files);
-    for file in files {
-        let place = file.strip_prefix(source_directory()).unwrap().display().to_string();
-        let room = place.split(['/', '.']).next().unwrap();
-        if ENGLISH_REMEDIES.contains(&room) || place.contains("tests") || place.contains("scenes") {
-            continue;
-        }
-        let mut found = Vec::new();
-        plain_remedies(fs::read_to_string(&file).unwrap().parse().unwrap(), &mut found);
-        assert!(found.is_empty(), "{place}: {found:#?}");
-    }
-}
-
 /// One word, a label for example, may depend on its place: only longer texts are compared.
 #[test]
 fn no_two_messages_say_the_same() {

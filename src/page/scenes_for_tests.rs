@@ -40,7 +40,8 @@ pub fn all() -> Vec<Scene> {
         hook_begun_at: Some(clock(-1.5)),
         ..cutover("cutover", "aborted", 1, -2.0)
     };
-    let error = crate::error::Error::refused("TRUNCATE of landing_leads").remedy("see <docs>");
+    let error =
+        crate::error::Error::refused("TRUNCATE of landing_leads").remedy(Message::verbatim("see <docs>"));
     scenes.push(scene(Live {
         cutover: Some(aborted),
         attention: Some(vec![Attention::new(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use crate::error::{Error, Result};
+use crate::language::Message;
 
 /// The oldest major version that leadbridge supports.
 const OLDEST: u32 = 15;
@@ -27,7 +28,9 @@ impl Binaries {
         if let Some(dir) = std::env::var_os("PG_BIN") {
             return Self::at(Path::new(&dir)).await.ok_or_else(|| {
                 Error::refused(format!("PG_BIN={} holds no PostgreSQL {OLDEST} or later", dir.display()))
-                    .remedy("let PG_BIN name the directory that holds `postgres` and `initdb`")
+                    .remedy(Message::verbatim(
+                        "let PG_BIN name the directory that holds `postgres` and `initdb`",
+                    ))
             });
         }
         for dir in candidates().await {
@@ -36,8 +39,10 @@ impl Binaries {
             }
         }
         Err(Error::refused(format!("no PostgreSQL server {OLDEST} or later on this machine")).remedy(
-            "install one (Debian and Ubuntu: apt-get install postgresql), or set PG_BIN to the directory \
+            Message::verbatim(
+                "install one (Debian and Ubuntu: apt-get install postgresql), or set PG_BIN to the directory \
              that holds `postgres` and `initdb`",
+            ),
         ))
     }
 

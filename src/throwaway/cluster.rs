@@ -13,6 +13,7 @@ use super::server::{ServerProcess, ServerStart};
 use super::template::Template;
 use super::watchdog::{GuardedDir, SERVER};
 use crate::error::{Error, Result};
+use crate::language::Message;
 
 /// How a server is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,8 @@ impl Cluster {
                 ServerStart::Ended(log) => return Err(not_started(&log)),
             }
         }
-        Err(Error::refused("no free port for a throw-away server in five tries").remedy("try again"))
+        Err(Error::refused("no free port for a throw-away server in five tries")
+            .remedy(Message::verbatim("try again")))
     }
 
     /// A libpq URL for the superuser, over TCP.
@@ -215,5 +217,5 @@ pub async fn connect(url: &str) -> Result<Client> {
 
 fn not_started(log: &str) -> Error {
     Error::refused(format!("a throw-away server did not start: {log}"))
-        .remedy("check the settings, and the free memory and disk of this machine")
+        .remedy(Message::verbatim("check the settings, and the free memory and disk of this machine"))
 }

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use crate::error::{Error, Result};
+use crate::language::Message;
 
 /// A running daemon, or another command of the program. Killed when dropped.
 #[derive(Debug)]
@@ -18,8 +19,9 @@ impl DaemonProcess {
     /// Refused when the program's file cannot be run.
     pub fn start(mut command: Command) -> Result<Self> {
         command.kill_on_drop(true).spawn().map(DaemonProcess).map_err(|error| {
-            Error::refused(format!("the daemon cannot be started: {error}"))
-                .remedy("check that this program's file is still where it was started from")
+            Error::refused(format!("the daemon cannot be started: {error}")).remedy(Message::verbatim(
+                "check that this program's file is still where it was started from",
+            ))
         })
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Uid, User};
 
 use crate::error::{Error, Result};
+use crate::language::Message;
 
 /// The user to switch to; `None` when this process is not root and servers run as the process's own user.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +29,7 @@ impl Owner {
             }
         }
         Err(Error::refused("PostgreSQL does not run as root, and there is no user postgres or nobody")
-            .remedy("run this as an ordinary user"))
+            .remedy(Message::verbatim("run this as an ordinary user")))
     }
 
     /// A command that runs as this user, in `dir`, in a process group of its own. So an interrupt typed at
@@ -69,6 +70,7 @@ impl Owner {
 }
 
 pub(super) fn io(doing: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::refused(format!("{doing} {}: {error}", path.display()))
-        .remedy("check the disk's free space and the permissions of that directory, or set TMPDIR to another")
+    Error::refused(format!("{doing} {}: {error}", path.display())).remedy(Message::verbatim(
+        "check the disk's free space and the permissions of that directory, or set TMPDIR to another",
+    ))
 }

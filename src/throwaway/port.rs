@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::language::Message;
 
 /// Ports of servers. Like [`DAEMONS`], below the range from which Linux assigns ports to outgoing connections:
 /// no connection can take the port of a server that restarts.
@@ -56,7 +57,8 @@ impl ReservedPort {
             Some(ReservedPort { number, _reservation: reservation })
         };
         (0..100).find_map(|_| reserve(rand::random_range(ports.clone()))).ok_or_else(|| {
-            Error::refused("no free port on 127.0.0.1").remedy("end some of the servers that listen there")
+            Error::refused("no free port on 127.0.0.1")
+                .remedy(Message::verbatim("end some of the servers that listen there"))
         })
     }
 }

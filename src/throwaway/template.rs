@@ -6,6 +6,7 @@ use super::binaries::Binaries;
 use super::owner::{Owner, io};
 use super::watchdog::{GuardedDir, SERVER};
 use crate::error::{Error, Result};
+use crate::language::Message;
 
 /// A data directory that no server runs on. Removed when dropped, and when the process ends.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ async fn run(command: std::process::Command, step: &str) -> Result<()> {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    Err(Error::refused(format!("{step} failed: {}", words.trim())).remedy(
+    Err(Error::refused(format!("{step} failed: {}", words.trim())).remedy(Message::verbatim(
         "check that the temporary directory and PostgreSQL's programs are open to the user it runs as",
-    ))
+    )))
 }

@@ -273,7 +273,8 @@ mod tests {
     #[test]
     fn the_first_line_is_the_state_and_the_last_says_what_to_do() {
         let mut live = Live::stopped();
-        let error = crate::error::Error::refused("the slot is gone").remedy("run `leadbridge resync`");
+        let error = crate::error::Error::refused("the slot is gone")
+            .remedy(Message::verbatim("run `leadbridge resync`"));
         live.last_error = Some(crate::telemetry::LastError::new(&error));
         let text = text(&live, Language::English);
         assert!(text.starts_with("state       STOPPED"), "{text}");

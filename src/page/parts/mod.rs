@@ -110,7 +110,7 @@ fn is_streaming(live: &Live) -> bool {
 mod tests {
     use super::super::scenes_for_tests::{all, scene};
     use super::*;
-    use crate::language::Language;
+    use crate::language::{Language, Message};
     use crate::telemetry::scenes_for_tests::{clock, cutover, live};
     use crate::telemetry::{CutoverReport, LastError};
 
@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_text_from_elsewhere_is_shown_as_it_is_and_never_as_html() {
-        let error = crate::error::Error::refused("<script>alert(1)</script>").remedy("\"&<b>");
+        let error =
+            crate::error::Error::refused("<script>alert(1)</script>").remedy(Message::verbatim("\"&<b>"));
         let html = drawn(
             &scene(Live { last_error: Some(LastError::new(&error)), ..live(State::Error) }),
             Language::Russian,

@@ -167,7 +167,7 @@ pub fn cutover(window: Window) -> Scene {
 /// Everything that can be wrong at once.
 pub fn trouble(window: Window) -> Scene {
     let error = Error::refused("TRUNCATE of landing_leads on Landing at 0/1A2B3C4D")
-        .remedy("set [stream] on_truncate = \"apply\" to delete the rows on Traffic too, or restore the rows on Landing");
+        .remedy(Message::verbatim("set [stream] on_truncate = \"apply\" to delete the rows on Traffic too, or restore the rows on Landing"));
     let waiting = Attention::new(
         Message::verbatim(
             "the hook of the cutover 00000000-0000-0000-0000-000000000000 has not succeeded: applications may still use \

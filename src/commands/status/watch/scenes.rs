@@ -130,7 +130,7 @@ pub fn standby() -> Model {
 
 pub fn failed() -> Model {
     let error = Error::refused("TRUNCATE of landing_leads on Landing at 0/1A2B3C4D")
-        .remedy("set [stream] on_truncate = \"apply\" to delete the rows on Traffic too, or restore the rows on Landing");
+        .remedy(Message::verbatim("set [stream] on_truncate = \"apply\" to delete the rows on Traffic too, or restore the rows on Landing"));
     let error = LastError { at: clock(118.0), ..LastError::new(&error) };
     then(Live { last_error: Some(error), ..live(State::Error) })
 }
